@@ -1,1 +1,5 @@
+//! Hookmill: a webhook gateway whose payload logic is WebAssembly.
 
+pub mod domain;
+pub mod metrics;
+pub mod store;

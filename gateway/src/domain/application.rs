@@ -1,0 +1,33 @@
+//! A tenant of an organization: owns endpoints, messages and a plugin chain.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ApplicationId, OrganizationId, Timestamp, Uid};
+
+/// One tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// Its identifier.
+    pub id: ApplicationId,
+    /// The organization it belongs to.
+    pub org: OrganizationId,
+    /// The user's own identifier, unique in the organization.
+    pub uid: Option<Uid>,
+    /// For people.
+    pub name: String,
+    /// Messages per second accepted for it; none: no limit of its own.
+    #[serde(default)]
+    pub throttle_rate: Option<u16>,
+    /// Free key-value pairs.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Tokens of this application issued before this moment are refused.
+    #[serde(default)]
+    pub tokens_not_before: Option<Timestamp>,
+}
