@@ -30,7 +30,12 @@ fn parse(text: &str, prefix: &'static str) -> Result<[u8; 20], IdError> {
     if body.len() != BASE62_LEN || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(refuse());
     }
-    Ok(*KsuidMs::from_base62(body).map_err(|_| refuse())?.bytes())
+    let id = KsuidMs::from_base62(body).map_err(|_| refuse())?;
+    // 27 digits can say more than 20 bytes hold, and the decoder wraps around.
+    if id.to_base62() != body {
+        return Err(refuse());
+    }
+    Ok(*id.bytes())
 }
 
 macro_rules! id {
