@@ -77,11 +77,11 @@ fn unmet_rule(event: &Event, config: &Config) -> Result<Option<String>> {
             return Ok(Some("repositories: the event has no repository".to_owned()));
         };
         let name = repository.full_name.as_str();
-        let lower = name.to_lowercase();
+        let lower = name.to_ascii_lowercase();
         let any = config
             .repositories
             .iter()
-            .any(|pattern| matches(&pattern.to_lowercase(), &lower));
+            .any(|pattern| matches(&pattern.to_ascii_lowercase(), &lower));
         if !any {
             return Ok(Some(format!("repositories: \"{name}\" is not wanted")));
         }
