@@ -20,8 +20,8 @@ compile_error!(
     "the arena is for a single thread: switch the feature `arena` off for a build with atomics"
 );
 
-/// Chosen: an event of 100 KiB with its parsed value and its answer fits, and the whole memory stays
-/// within what the gateway keeps resident between two calls.
+/// Chosen: an event of 100 KiB, its parsed value and its answer fit (measured: 50,000 integers through a
+/// `serde_json::Value` grow nothing), and no more than what the gateway clears instead of giving back.
 const SIZE: usize = 2 * 1024 * 1024;
 
 #[repr(C, align(16))]

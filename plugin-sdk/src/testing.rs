@@ -151,7 +151,7 @@ pub(crate) fn capture(level: Level, text: &str) {
     });
 }
 
-/// The outcome, or why the gateway would fail the attempt over it.
+/// The outcome, or why the gateway would fail the attempt over it. Which names are reserved only the gateway knows.
 fn within_limits(outcome: Outcome) -> Result<Outcome, String> {
     if let Outcome::Deliver(request) = &outcome {
         let bytes: usize = request
@@ -159,34 +159,38 @@ fn within_limits(outcome: Outcome) -> Result<Outcome, String> {
             .iter()
             .map(|h| h.name.len() + h.value.len())
             .sum();
-        if request.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
-            return Err(format!(
-                "more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of headers"
-            ));
+        if request.headers.len() > MAX_HEADERS {
+            return Err(format!("more than {MAX_HEADERS} headers"));
+        }
+        if bytes + request.content_type.len() > MAX_HEADER_BYTES {
+            return Err(format!("more than {MAX_HEADER_BYTES} bytes of headers"));
         }
         if request.payload.len() > MAX_OUTPUT_BYTES {
             return Err(format!("a payload of more than {MAX_OUTPUT_BYTES} bytes"));
         }
-        if let Some(header) = request.headers.iter().find(|header| !is_sendable(header)) {
+        if request.content_type.is_empty() || !is_visible(&request.content_type) {
+            return Err("the content type is empty or not visible ASCII".to_owned());
+        }
+        let broken = |header: &&Header| !is_token(&header.name) || !is_visible(&header.value);
+        if let Some(Header { name, .. }) = request.headers.iter().find(broken) {
             return Err(format!(
-                "the header \"{}\" has characters that can not be sent",
-                header.name
+                "the header \"{name}\" can not be sent: the name is no lower-case token or the value not visible ASCII"
             ));
         }
     }
     Ok(outcome)
 }
 
-fn is_sendable(header: &Header) -> bool {
-    // RFC 9110, 5.6.2 (token) for the name, lower case by the contract.
-    let in_name =
+/// RFC 9110, section 5.6.2, lower case by the contract.
+fn is_token(name: &str) -> bool {
+    let in_token =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !header.name.is_empty()
-        && header.name.bytes().all(in_name)
-        && header
-            .value
-            .bytes()
-            .all(|b| b == b' ' || b.is_ascii_graphic())
+    !name.is_empty() && name.bytes().all(in_token)
+}
+
+/// Visible ASCII with spaces inside only: RFC 9110, section 5.5.
+fn is_visible(value: &str) -> bool {
+    value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && value.trim() == value
 }
 
 /// What came out of a run. The methods that take one kind of outcome panic, naming what came instead, so that a test
