@@ -172,3 +172,6 @@ impl std::fmt::Debug for Inner {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

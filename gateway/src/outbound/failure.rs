@@ -31,8 +31,8 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// No connection was made.
-    #[error("blocked: {0}")]
-    BlockedAddress(Refusal),
+    #[error("blocked")]
+    BlockedAddress(#[source] Refusal),
     /// NXDOMAIN, SERVFAIL, no addresses.
     #[error("the host has no usable DNS answer")]
     Dns(#[source] Box<dyn Error + Send + Sync>),

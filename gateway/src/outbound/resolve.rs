@@ -173,3 +173,6 @@ impl Resolve for ResolverHook {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
