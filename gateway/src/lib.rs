@@ -1,5 +1,8 @@
 //! Hookmill: a webhook gateway whose payload logic is WebAssembly.
 
+pub mod delivery;
 pub mod domain;
 pub mod metrics;
+pub mod outbound;
+pub mod signing;
 pub mod store;
