@@ -13,6 +13,7 @@ mod event_life;
 mod lease;
 mod page;
 pub mod records;
+pub mod vault;
 
 use async_trait::async_trait;
 use bytes::Bytes;
