@@ -6,6 +6,9 @@ use std::io;
 use super::judge::Refusal;
 use super::resolve::LookupError;
 
+/// Longest detail in characters. A certificate can list names by the thousand.
+const MAX_DETAIL: usize = 500;
+
 /// The kinds of failure without an answer; what attempts, logs and metrics call them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -100,10 +103,33 @@ impl SendError {
             innermost = Some(cause);
             next = cause.source();
         }
-        match innermost {
+        let detail = match innermost {
             Some(cause) => format!("{self}: {cause}"),
             None => self.to_string(),
+        };
+        match detail.char_indices().nth(MAX_DETAIL) {
+            Some((end, _)) => format!("{}…", &detail[..end]),
+            None => detail,
         }
+    }
+
+    /// Whether a connection ended that may have been dead before the request was written to it. Not so for
+    /// an HTTP/2 stream that the receiver reset: that was an answer.
+    pub(super) fn is_stale_connection(&self) -> bool {
+        let SendError::Reset(cause) = self else {
+            return false;
+        };
+        let mut next: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
+        while let Some(error) = next {
+            let ended = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+                error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+            });
+            if ended || error.is::<io::Error>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 
     pub(super) fn of_client(error: reqwest::Error) -> Self {

@@ -4,8 +4,12 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use h2::Reason;
+
 use super::*;
-use crate::outbound::stub::{Act, DnsStub, Identity, Question, Receiver, Record, Reply, answer};
+use crate::outbound::stub::{
+    Act, DnsStub, Http2Receiver, Identity, Question, Receiver, Record, Reply, Stream, answer,
+};
 use crate::outbound::{DnsConfig, DnsServer, ErrorKind, TlsConfig};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -268,6 +272,90 @@ async fn a_plain_server_behind_https_is_a_tls_failure() {
     let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
     let url = format!("https://{}/", receiver.address);
     assert_eq!(failure(&outbound, &url).await, ErrorKind::Tls);
+}
+
+/// A receiver that speaks HTTP/2, and a client that trusts it.
+async fn over_http2(script: Vec<Stream>) -> (Http2Receiver, Outbound) {
+    let identity = Identity::of("127.0.0.1");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(identity.pem().as_bytes()).unwrap();
+    let tls = TlsConfig {
+        extra_roots: vec![file.path().to_owned()],
+    };
+    let outbound = Outbound::new(&Config {
+        tls,
+        ..config(&["127.0.0.0/8"])
+    })
+    .unwrap();
+    (Http2Receiver::start(&identity, script).await, outbound)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_receiver_offers_it() {
+    let (receiver, outbound) = over_http2(vec![Stream::Answer; 3]).await;
+    for _ in 0..3 {
+        let response = post(&outbound, &receiver.url()).await.unwrap();
+        assert_eq!(&response.body.bytes[..], b"h2");
+    }
+    assert_eq!(receiver.seen(), (1, 3));
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_tried_again_at_once() {
+    // Bounded by the library: it tries again up to twice.
+    let refused = Stream::Reset(Reason::REFUSED_STREAM);
+    let (receiver, outbound) = over_http2(vec![refused, Stream::Answer]).await;
+    post(&outbound, &receiver.url()).await.unwrap();
+    assert_eq!(receiver.seen(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_stream_reset_for_another_reason_is_an_answer_even_on_a_reused_connection() {
+    let failed = Stream::Reset(Reason::INTERNAL_ERROR);
+    let (receiver, outbound) = over_http2(vec![Stream::Answer, failed, Stream::Answer]).await;
+    post(&outbound, &receiver.url()).await.unwrap();
+    assert_eq!(failure(&outbound, &receiver.url()).await, ErrorKind::Reset);
+    assert_eq!(receiver.seen(), (1, 2));
+}
+
+#[tokio::test]
+async fn fields_of_the_connection_are_not_the_tenants() {
+    let receiver = Receiver::start([answer(OK)]).await;
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
+    let target = outbound.judge(&receiver.url()).unwrap();
+    let given = [
+        ("host", "metadata.google.internal"),
+        ("content-length", "1"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+        ("expect", "100-continue"),
+        ("user-agent", "own"),
+        ("x-own", "kept"),
+    ];
+    let given = given.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+    let headers = HeaderMap::from_iter(given);
+    outbound
+        .post(&target, headers, Bytes::from_static(b"{}"), DEADLINE)
+        .await
+        .unwrap();
+    let request = receiver.requests().remove(0).to_ascii_lowercase();
+    let mut fields: Vec<_> = request
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    fields.sort_unstable();
+    let host = format!("host: {}", receiver.address);
+    assert_eq!(
+        fields,
+        [
+            "accept: */*",
+            "content-length: 2",
+            &host,
+            "user-agent: own",
+            "x-own: kept"
+        ]
+    );
 }
 
 #[test]
