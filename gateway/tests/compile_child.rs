@@ -100,7 +100,7 @@ async fn a_plugin_compiled_in_the_child_runs_here() {
 #[tokio::test]
 async fn memory_and_time_of_the_child_are_bounded() {
     let memory = CompileLimits {
-        address_space_bytes: 64 << 20,
+        address_space_bytes: 16 << 20,
         ..CompileLimits::default()
     };
     let wall = CompileLimits {
