@@ -23,8 +23,15 @@ const NICE: i32 = 19;
 /// Bytes kept of what a failing child says.
 const COMPLAINT_BYTES: usize = 4 << 10;
 
-/// The child's word for "this can not be compiled", as opposed to being killed or not starting.
+/// The child's word for "this can not be compiled", as opposed to being killed or not starting. These statuses are
+/// those of `sysexits.h`.
 const REFUSED: u8 = 65;
+
+/// The child was not started as it should be.
+const USAGE: u8 = 64;
+
+/// The child can not do its work, whatever it was given.
+const FAILED: u8 = 70;
 
 /// The one compilation that may run and the few that may wait.
 #[derive(Debug)]
@@ -104,12 +111,12 @@ impl CompileQueue {
             .await
             .map_err(|_| AdmitError::TooCostly)?;
         let status = status.map_err(SandboxError::Compiler)?;
+        if code.len() > self.limits.output_bytes {
+            // The pipe was closed on it, so its exit says nothing.
+            return Err(AdmitError::TooCostly);
+        }
         if status.success() {
-            return if code.len() > self.limits.output_bytes {
-                Err(AdmitError::TooCostly)
-            } else {
-                Ok(code)
-            };
+            return Ok(code);
         }
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         if status.code() == Some(i32::from(REFUSED)) {
@@ -152,35 +159,37 @@ async fn in_process(component: Bytes) -> Result<Vec<u8>, AdmitError> {
 pub fn compile_child_main() -> ExitCode {
     let mut limits = std::env::args().skip(2).map(|number| number.parse().ok());
     let (Some(Some(cpu)), Some(Some(memory))) = (limits.next(), limits.next()) else {
-        eprintln!("usage: {COMPILE_SUBCOMMAND} CPU_SECONDS ADDRESS_SPACE_BYTES < component > code");
-        return ExitCode::from(64);
+        let usage = "CPU_SECONDS ADDRESS_SPACE_BYTES < component > code";
+        return complain(USAGE, format_args!("{COMPILE_SUBCOMMAND} {usage}"));
     };
     if let Err(error) = confine(cpu, memory) {
-        eprintln!("the limits of the compiler can not be set: {error}");
-        return ExitCode::FAILURE;
+        return complain(FAILED, format_args!("the limits can not be set: {error}"));
     }
     let mut component = Vec::new();
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
-        eprintln!("the component can not be read: {error}");
-        return ExitCode::FAILURE;
+        return complain(
+            FAILED,
+            format_args!("the component can not be read: {error}"),
+        );
     }
     let engine = match engine::for_compiling() {
         Ok(engine) => engine,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return complain(FAILED, format_args!("{error}")),
     };
     match engine.precompile_component(&component) {
         Ok(code) => match std::io::stdout().lock().write_all(&code) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+            Err(error) => complain(FAILED, format_args!("the code can not be written: {error}")),
         },
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(REFUSED)
-        }
+        Err(error) => complain(REFUSED, format_args!("{error:#}")),
     }
+}
+
+/// Tells the gateway, which keeps as much as it likes, and ends so.
+fn complain(status: u8, complaint: std::fmt::Arguments<'_>) -> ExitCode {
+    // Unlike `eprintln` without a panic when the gateway has closed its end.
+    let _ = writeln!(std::io::stderr(), "{complaint}");
+    ExitCode::from(status)
 }
 
 /// Takes from this process what a compiler does not need, before it reads anything.
