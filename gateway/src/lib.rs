@@ -4,5 +4,6 @@ pub mod delivery;
 pub mod domain;
 pub mod metrics;
 pub mod outbound;
+pub mod sandbox;
 pub mod signing;
 pub mod store;
