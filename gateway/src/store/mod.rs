@@ -17,6 +17,7 @@ mod lease_table;
 pub mod memory;
 mod page;
 pub mod records;
+pub mod sled;
 
 use async_trait::async_trait;
 use bytes::Bytes;
