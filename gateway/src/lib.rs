@@ -1,5 +1,6 @@
 //! Hookmill: a webhook gateway whose payload logic is WebAssembly.
 
+pub mod api;
 pub mod delivery;
 pub mod domain;
 pub mod metrics;

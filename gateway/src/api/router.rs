@@ -1,0 +1,107 @@
+//! The table of routes, and what surrounds every request: its id, its span in the log, and an answer in the
+//! API's own shape whatever happens to it.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue};
+use tracing::Instrument as _;
+
+use super::application;
+use super::error::ApiError;
+use super::state::Shared;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken over from a caller, in bytes. Chosen: a log line stays readable.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Every route of the gateway.
+pub fn router(state: Shared) -> Router {
+    let mut routes = Routes(Router::new());
+    applications(&mut routes);
+    routes
+        .0
+        .fallback(async || ApiError::NotFound("path".to_owned()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(middleware::from_fn(surround))
+        .with_state(state)
+}
+
+fn applications(routes: &mut Routes) {
+    routes.add(
+        "/api/v1/app",
+        get(application::list).post(application::create),
+    );
+    routes.add(
+        "/api/v1/app/{app_id}",
+        get(application::get)
+            .put(application::put)
+            .patch(application::patch)
+            .delete(application::delete),
+    );
+}
+
+struct Routes(Router<Shared>);
+
+impl Routes {
+    /// A route; with a slash at its end it is the same one.
+    fn add(&mut self, path: &str, methods: MethodRouter<Shared>) {
+        let router = std::mem::take(&mut self.0);
+        self.0 = router
+            .route(path, methods.clone())
+            .route(&format!("{path}/"), methods);
+    }
+}
+
+/// Gives the request an id and a span; turns a panic into an answer.
+async fn surround(request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        route,
+        org = tracing::field::Empty,
+        app = tracing::field::Empty,
+        endpoint = tracing::field::Empty,
+        msg = tracing::field::Empty,
+    );
+    let answer = async {
+        // A panic is a bug; the request it belongs to is the only one that may feel it.
+        let caught = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response =
+            caught.unwrap_or_else(|_| ApiError::Internal(Box::new(Panicked)).into_response());
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        response
+    };
+    let mut response = answer.instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a handler panicked")]
+struct Panicked;
+
+/// The caller's own id, or a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let visible = |value: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&value.len())
+            && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    match request.headers().get(REQUEST_ID).filter(visible) {
+        Some(given) => given.clone(),
+        None => HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>()))
+            .expect("hexadecimal digits are a header value"),
+    }
+}
