@@ -206,7 +206,7 @@ pub(crate) async fn put(
         Some(found) => {
             let checked = wanted.check(&state)?;
             let app = state
-                .edit(found, |app| {
+                .edit(found, None, |app| {
                     app.name.clone_from(&checked.name);
                     // Left out it stays: the path may be the uid itself.
                     checked.uid.clone().apply(&mut app.uid);
@@ -254,7 +254,7 @@ pub(crate) async fn patch(
     faults.rate(rate.value().copied());
     faults.none()?;
     let app = state
-        .edit(app, |app| {
+        .edit(app, None, |app| {
             if let Some(name) = &change.name {
                 app.name.clone_from(name);
             }

@@ -146,12 +146,22 @@ impl Answer {
         })
     }
 
+    /// An answer whose body is JSON already.
+    pub(crate) fn of_json_bytes(status: StatusCode, body: Bytes) -> Self {
+        Self { status, body }
+    }
+
     /// An answer without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self {
             status,
             body: Bytes::new(),
         }
+    }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Its body.

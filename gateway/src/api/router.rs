@@ -7,12 +7,12 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tracing::Instrument as _;
 
-use super::application;
+use super::{application, endpoint, endpoint_headers, endpoint_secret};
 use super::error::ApiError;
 use super::state::Shared;
 
@@ -25,6 +25,7 @@ const MAX_REQUEST_ID: usize = 128;
 pub fn router(state: Shared) -> Router {
     let mut routes = Routes(Router::new());
     applications(&mut routes);
+    endpoints(&mut routes);
     routes
         .0
         .fallback(async || ApiError::NotFound("path".to_owned()))
@@ -44,6 +45,28 @@ fn applications(routes: &mut Routes) {
             .put(application::put)
             .patch(application::patch)
             .delete(application::delete),
+    );
+}
+
+fn endpoints(routes: &mut Routes) {
+    routes.add("/api/v1/app/{app_id}/endpoint", get(endpoint::list).post(endpoint::create));
+    let one = "/api/v1/app/{app_id}/endpoint/{endpoint_id}";
+    routes.add(
+        one,
+        get(endpoint::get)
+            .put(endpoint::put)
+            .patch(endpoint::patch)
+            .delete(endpoint::delete),
+    );
+    routes.add(&format!("{one}/pause"), post(endpoint::pause));
+    routes.add(&format!("{one}/resume"), post(endpoint::resume));
+    routes.add(&format!("{one}/secret"), get(endpoint_secret::get));
+    routes.add(&format!("{one}/secret/rotate"), post(endpoint_secret::rotate));
+    routes.add(
+        &format!("{one}/headers"),
+        get(endpoint_headers::get)
+            .put(endpoint_headers::put)
+            .patch(endpoint_headers::patch),
     );
 }
 

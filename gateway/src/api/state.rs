@@ -12,7 +12,8 @@ use super::token::JwtSecret;
 use crate::domain::Clock;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use crate::store::{Resource, Store, StoreError, Stored};
+use crate::store::vault::Vault;
+use crate::store::{IdempotencyRecord, Resource, Store, StoreError, Stored};
 
 /// Bytes of a unit of the budget for bodies: a semaphore counts to 2^29 on small machines, and bodies of less
 /// than this cost about as much in other memory.
@@ -26,6 +27,8 @@ const EDIT_TRIES: usize = 8;
 pub struct Rooms {
     /// Everything that is kept.
     pub store: Arc<dyn Store>,
+    /// Seals the secrets of endpoints.
+    pub vault: Arc<Vault>,
     /// Judges the URLs of endpoints.
     pub outbound: Arc<Outbound>,
     /// The time.
@@ -75,6 +78,7 @@ impl ApiState {
     pub(super) async fn edit<T: Resource + Clone>(
         &self,
         read: Stored<T>,
+        record: Option<IdempotencyRecord>,
         mut change: impl FnMut(&mut T) -> Result<(), ApiError>,
     ) -> Result<T, ApiError> {
         let id = read.value.record_id();
@@ -82,7 +86,7 @@ impl ApiState {
         for _ in 1..EDIT_TRIES {
             let mut value = stored.value.clone();
             change(&mut value)?;
-            match self.store.commit(vec![stored.update(&value)?], None).await {
+            match self.store.commit(vec![stored.update(&value)?], record.clone()).await {
                 Ok(_) => return Ok(value),
                 Err(StoreError::Stale { .. }) => {}
                 Err(error) => return Err(error.into()),
