@@ -2,4 +2,5 @@
 
 pub mod domain;
 pub mod metrics;
+pub mod sandbox;
 pub mod store;
