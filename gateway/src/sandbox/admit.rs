@@ -70,5 +70,9 @@ fn check_world(component: &[u8]) -> Result<(), AdmitError> {
             _ => {}
         }
     }
-    if exported { Ok(()) } else { Err(AdmitError::NoTransformer) }
+    if exported {
+        Ok(())
+    } else {
+        Err(AdmitError::NoTransformer)
+    }
 }

@@ -54,9 +54,17 @@ impl Cache {
         let engine = engine::fingerprint(engine);
         let (plugins, code) = (dir.join(PLUGINS), dir.join(&engine));
         for dir in [dir, &plugins, &code] {
-            own(dir).and_then(|()| sweep(dir)).map_err(|source| failed(dir, source))?;
+            own(dir)
+                .and_then(|()| sweep(dir))
+                .map_err(|source| failed(dir, source))?;
         }
-        Ok(Self { plugins, code, engine, digests, checked: Mutex::default() })
+        Ok(Self {
+            plugins,
+            code,
+            engine,
+            digests,
+            checked: Mutex::default(),
+        })
     }
 
     /// The compiled version, if its file is there and is the one that was written.
@@ -103,7 +111,14 @@ impl Cache {
         upload: Bytes,
     ) -> Result<(), SandboxError> {
         let path = self.upload_path(version);
-        blocking(move || if path.exists() { Ok(()) } else { write(&path, &upload) }).await
+        blocking(move || {
+            if path.exists() {
+                Ok(())
+            } else {
+                write(&path, &upload)
+            }
+        })
+        .await
     }
 
     /// An upload as it was kept.
@@ -132,7 +147,14 @@ impl Cache {
     /// Removes the machine code of a version whose upload is not kept.
     pub(super) async fn discard(&self, version: Digest) -> Result<(), SandboxError> {
         let (upload, code) = (self.upload_path(version), self.code_path(version));
-        blocking(move || if upload.exists() { Ok(()) } else { remove(&code) }).await
+        blocking(move || {
+            if upload.exists() {
+                Ok(())
+            } else {
+                remove(&code)
+            }
+        })
+        .await
     }
 
     fn upload_path(&self, version: Digest) -> PathBuf {
@@ -165,7 +187,10 @@ fn load(
     // `write` and is never written again, only replaced or unlinked, which leaves a mapping as it was; and its
     // SHA-256, checked above once in this process, is the one remembered elsewhere when the compiler's output was
     // stored. Nobody but this gateway's user can pass off another file, and that user can replace the gateway.
-    #[expect(unsafe_code, reason = "machine code that this gateway wrote is mapped, not copied")]
+    #[expect(
+        unsafe_code,
+        reason = "machine code that this gateway wrote is mapped, not copied"
+    )]
     let component = unsafe { Component::deserialize_file(engine, path) };
     // Of another build, or gone since it was checked: compiled again.
     component
@@ -183,7 +208,10 @@ fn own(dir: &Path) -> io::Result<()> {
 fn sweep(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == UNFINISHED)
+        {
             fs::remove_file(path)?;
         }
     }
@@ -194,7 +222,11 @@ fn sweep(dir: &Path) -> io::Result<()> {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
     let aside = path.with_extension(format!("{:016x}.{UNFINISHED}", rand::random::<u64>()));
     let written = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
@@ -218,7 +250,10 @@ fn remove(path: &Path) -> Result<(), SandboxError> {
 }
 
 fn failed(path: &Path, source: io::Error) -> SandboxError {
-    SandboxError::Files { path: path.to_owned(), source }
+    SandboxError::Files {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -237,7 +272,9 @@ pub(super) mod tests {
 
     /// Digests in memory.
     #[derive(Debug, Default)]
-    pub(in super::super) struct MemoryDigests(pub(in super::super) Mutex<HashMap<(Digest, String), [u8; 32]>>);
+    pub(in super::super) struct MemoryDigests(
+        pub(in super::super) Mutex<HashMap<(Digest, String), [u8; 32]>>,
+    );
 
     #[async_trait]
     impl ArtifactDigests for MemoryDigests {
@@ -260,7 +297,10 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = open(dir.path());
         let version = Digest::of(b"abc");
-        cache.keep_upload(version, Bytes::from_static(b"abc")).await.unwrap();
+        cache
+            .keep_upload(version, Bytes::from_static(b"abc"))
+            .await
+            .unwrap();
         assert_eq!(cache.upload(version).await.unwrap(), "abc");
         fs::write(cache.upload_path(version), b"abd").unwrap();
         let error = cache.upload(version).await.unwrap_err();
@@ -278,7 +318,10 @@ pub(super) mod tests {
         let half = plugins.join("00.part");
         fs::write(&half, b"").unwrap();
         drop(open(dir.path()));
-        assert_eq!(fs::metadata(&plugins).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&plugins).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         assert!(!half.exists());
     }
 }

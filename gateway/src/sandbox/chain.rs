@@ -39,10 +39,17 @@ pub(super) async fn run(pool: &Pool, turns: &Arc<Turns>, runner: &Runner, run: C
     let Some(mut turn) = turns.take(&run.tenant).await else {
         return only(ChainOutcome::Unavailable);
     };
-    let mut walk = Walk { event: run.event, touched: false, by_chance: false, reports: Vec::new() };
+    let mut walk = Walk {
+        event: run.event,
+        touched: false,
+        by_chance: false,
+        reports: Vec::new(),
+    };
     let mut budget = runner.budget();
     for (step, plugin) in run.steps.iter().zip(&plugins) {
-        let called = runner.transform(plugin, &walk.event, &step.config, &mut budget).await;
+        let called = runner
+            .transform(plugin, &walk.event, &step.config, &mut budget)
+            .await;
         turn.used += called.busy;
         if let Some(outcome) = walk.take(step, called) {
             return walk.end(outcome);
@@ -78,7 +85,11 @@ impl Walk {
         let plugin = step.plugin_name.clone();
         let outcome = match called.answer {
             Ok(Answer::Pass) => None,
-            Ok(Answer::Deliver { content_type, headers, payload }) => {
+            Ok(Answer::Deliver {
+                content_type,
+                headers,
+                payload,
+            }) => {
                 report.outcome = StepOutcome::Deliver;
                 self.event.content_type = content_type;
                 self.event.headers = headers;
@@ -98,13 +109,23 @@ impl Walk {
             }
             // The plugin was not called, so there is nothing to report of it.
             Err(Failure::NoSlot) => return Some(ChainOutcome::Unavailable),
-            Err(Failure::Plugin { error, deterministic }) => {
+            Err(Failure::Plugin {
+                error,
+                deterministic,
+            }) => {
                 report.outcome = StepOutcome::Failed;
                 self.by_chance |= !deterministic;
                 report.reason = Some(error.clone());
                 match step.on_failure {
-                    OnFailure::Fail => Some(ChainOutcome::Failed { plugin, error, deterministic }),
-                    OnFailure::Drop => Some(ChainOutcome::Drop { plugin, reason: error }),
+                    OnFailure::Fail => Some(ChainOutcome::Failed {
+                        plugin,
+                        error,
+                        deterministic,
+                    }),
+                    OnFailure::Drop => Some(ChainOutcome::Drop {
+                        plugin,
+                        reason: error,
+                    }),
                     OnFailure::Pass => None,
                 }
             }
@@ -127,13 +148,22 @@ impl Walk {
 
     fn end(self, outcome: ChainOutcome) -> Ran {
         let repeatable = !self.by_chance && !matches!(outcome, ChainOutcome::Unavailable);
-        Ran { result: ChainResult { outcome, steps: self.reports }, repeatable }
+        Ran {
+            result: ChainResult {
+                outcome,
+                steps: self.reports,
+            },
+            repeatable,
+        }
     }
 }
 
 /// `onFailure` is for what plugins do; what the gateway can not load always fails the attempt.
 fn not_loaded(step: &Step, error: &SandboxError) -> ChainOutcome {
-    if matches!(error, SandboxError::CompileQueueFull | SandboxError::Stopped(_)) {
+    if matches!(
+        error,
+        SandboxError::CompileQueueFull | SandboxError::Stopped(_)
+    ) {
         return ChainOutcome::Unavailable;
     }
     tracing::error!(version = %step.version, error = ?error, "a plugin version does not load");
@@ -141,7 +171,11 @@ fn not_loaded(step: &Step, error: &SandboxError) -> ChainOutcome {
 }
 
 fn failed(step: &Step, error: String, deterministic: bool) -> ChainOutcome {
-    ChainOutcome::Failed { plugin: step.plugin_name.clone(), error, deterministic }
+    ChainOutcome::Failed {
+        plugin: step.plugin_name.clone(),
+        error,
+        deterministic,
+    }
 }
 
 /// An outcome that no plugin had a part in.
@@ -151,5 +185,11 @@ fn only(outcome: ChainOutcome) -> Ran {
         ChainOutcome::Unavailable => false,
         _ => true,
     };
-    Ran { result: ChainResult { outcome, steps: Vec::new() }, repeatable }
+    Ran {
+        result: ChainResult {
+            outcome,
+            steps: Vec::new(),
+        },
+        repeatable,
+    }
 }

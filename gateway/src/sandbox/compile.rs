@@ -38,21 +38,40 @@ pub(super) struct CompileQueue {
 impl CompileQueue {
     pub(super) fn new(compiler: Compiler, limits: CompileLimits) -> Self {
         let waiting = Semaphore::new(limits.queue + 1);
-        Self { compiler, limits, waiting, running: Semaphore::new(1) }
+        Self {
+            compiler,
+            limits,
+            waiting,
+            running: Semaphore::new(1),
+        }
     }
 
     /// The machine code of a component. Cancel-safe: a dropped future kills its child.
     pub(super) async fn compile(&self, component: Bytes) -> Result<Vec<u8>, AdmitError> {
-        let _place = self.waiting.try_acquire().map_err(|_| SandboxError::CompileQueueFull)?;
-        let _turn = self.running.acquire().await.map_err(|_| SandboxError::CompileQueueFull)?;
+        let _place = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| SandboxError::CompileQueueFull)?;
+        let _turn = self
+            .running
+            .acquire()
+            .await
+            .map_err(|_| SandboxError::CompileQueueFull)?;
         match &self.compiler {
-            Compiler::SelfExe => self.in_child(Command::new("/proc/self/exe"), component).await,
+            Compiler::SelfExe => {
+                self.in_child(Command::new("/proc/self/exe"), component)
+                    .await
+            }
             Compiler::Helper(program) => self.in_child(Command::new(program), component).await,
             Compiler::InProcess => in_process(component).await,
         }
     }
 
-    async fn in_child(&self, mut command: Command, component: Bytes) -> Result<Vec<u8>, AdmitError> {
+    async fn in_child(
+        &self,
+        mut command: Command,
+        component: Bytes,
+    ) -> Result<Vec<u8>, AdmitError> {
         let mut child = command
             .arg(COMPILE_SUBCOMMAND)
             .arg(self.limits.cpu_seconds.to_string())
@@ -65,7 +84,8 @@ impl CompileQueue {
             .kill_on_drop(true)
             .spawn()
             .map_err(SandboxError::Compiler)?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let feed = async {
             if let Some(mut stdin) = stdin {
                 // A child that dies early closes its end; its exit says why.
@@ -85,7 +105,11 @@ impl CompileQueue {
             .map_err(|_| AdmitError::TooCostly)?;
         let status = status.map_err(SandboxError::Compiler)?;
         if status.success() {
-            return if code.len() > self.limits.output_bytes { Err(AdmitError::TooCostly) } else { Ok(code) };
+            return if code.len() > self.limits.output_bytes {
+                Err(AdmitError::TooCostly)
+            } else {
+                Ok(code)
+            };
         }
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         if status.code() == Some(i32::from(REFUSED)) {
@@ -161,7 +185,10 @@ pub fn compile_child_main() -> ExitCode {
 
 /// Takes from this process what a compiler does not need, before it reads anything.
 fn confine(cpu_seconds: u64, address_space: u64) -> rustix::io::Result<()> {
-    let most = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    let most = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
     setrlimit(Resource::Cpu, most(cpu_seconds))?;
     setrlimit(Resource::As, most(address_space))?;
     setrlimit(Resource::Core, most(0))?;

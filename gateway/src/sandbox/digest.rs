@@ -105,8 +105,18 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        let upper = Digest::of(b"").to_string().to_uppercase().replace("SHA256", "sha256");
-        for text in ["", "sha256:", "sha256:00", "latest", &"0".repeat(64), &upper] {
+        let upper = Digest::of(b"")
+            .to_string()
+            .to_uppercase()
+            .replace("SHA256", "sha256");
+        for text in [
+            "",
+            "sha256:",
+            "sha256:00",
+            "latest",
+            &"0".repeat(64),
+            &upper,
+        ] {
             assert_eq!(text.parse::<Digest>(), Err(DigestError), "{text}");
         }
     }

@@ -8,9 +8,9 @@ use wasmtime::{
     Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
 };
 
+use super::SandboxError;
 use super::config::{Config, MemoryMode};
 use super::limits::{CORE_INSTANCES, FIBER_STACK_BYTES, MEMORIES, TABLES, WASM_STACK_BYTES};
-use super::SandboxError;
 
 /// Pool sizes tried after the configured one where the address space does not allow it: 64 slots take 256 GiB,
 /// 16 take 64 GiB.
@@ -23,7 +23,9 @@ const TABLE_KEEP_RESIDENT: usize = 80 << 10;
 /// The engine that runs guests.
 pub(super) fn for_guests(config: &Config) -> Result<Engine, SandboxError> {
     if config.memory == MemoryMode::Pooled {
-        let smaller = SMALLER_POOLS.into_iter().filter(|slots| *slots < config.slots);
+        let smaller = SMALLER_POOLS
+            .into_iter()
+            .filter(|slots| *slots < config.slots);
         for slots in std::iter::once(config.slots).chain(smaller) {
             match build(InstanceAllocationStrategy::Pooling(pool(config, slots))) {
                 Ok(engine) => return Ok(engine),
@@ -100,7 +102,11 @@ mod tests {
 
     #[test]
     fn both_engines_take_the_same_machine_code() {
-        let guests = for_guests(&Config { slots: 4, ..Config::default() }).unwrap();
+        let guests = for_guests(&Config {
+            slots: 4,
+            ..Config::default()
+        })
+        .unwrap();
         let compiling = for_compiling().unwrap();
         assert_eq!(fingerprint(&guests), fingerprint(&compiling));
     }

@@ -79,11 +79,21 @@ impl<W> Fair<W> {
 
     /// A run of this application wants to start; `waiter` is handed back when it may.
     pub(super) fn enter(&mut self, name: &Arc<str>, waiter: impl FnOnce() -> W) -> Entry<W> {
-        let Bounds { running, running_per_tenant, waiting, waiting_per_tenant } = self.bounds;
+        let Bounds {
+            running,
+            running_per_tenant,
+            waiting,
+            waiting_per_tenant,
+        } = self.bounds;
         let ring = &mut self.ring;
         let tenant = self.tenants.entry(name.clone()).or_insert_with(|| {
             ring.push_back(name.clone());
-            Tenant { credit: 0, usual: 0, running: 0, queue: VecDeque::new() }
+            Tenant {
+                credit: 0,
+                usual: 0,
+                running: 0,
+                queue: VecDeque::new(),
+            }
         });
         if self.waiting == 0 && self.running < running && tenant.running < running_per_tenant {
             self.running += 1;
@@ -105,7 +115,10 @@ impl<W> Fair<W> {
         if let Some(tenant) = self.tenants.get_mut(&grant.tenant) {
             let used = i64::try_from(used.as_nanos()).unwrap_or(i64::MAX);
             tenant.running -= 1;
-            tenant.credit = tenant.credit.saturating_add(grant.charged).saturating_sub(used);
+            tenant.credit = tenant
+                .credit
+                .saturating_add(grant.charged)
+                .saturating_sub(used);
             tenant.usual = (3 * tenant.usual).saturating_add(used) / 4;
         }
         if self.waiting == 0 {
@@ -123,7 +136,10 @@ impl<W> Fair<W> {
     /// Who waits gives up.
     pub(super) fn cancel(&mut self, name: &str, ticket: Ticket) {
         if let Some(tenant) = self.tenants.get_mut(name)
-            && let Some(at) = tenant.queue.iter().position(|(waiting, _)| *waiting == ticket)
+            && let Some(at) = tenant
+                .queue
+                .iter()
+                .position(|(waiting, _)| *waiting == ticket)
         {
             tenant.queue.remove(at);
             self.waiting -= 1;
@@ -133,7 +149,10 @@ impl<W> Fair<W> {
     fn dispatch(&mut self) -> Vec<(W, Grant)> {
         let mut granted = Vec::new();
         while self.waiting > 0 && self.running < self.bounds.running {
-            match self.pass().or_else(|| self.skip_rounds().then(|| self.pass()).flatten()) {
+            match self
+                .pass()
+                .or_else(|| self.skip_rounds().then(|| self.pass()).flatten())
+            {
                 Some(next) => granted.push(next),
                 // All that wait belong to applications that run as much as they may.
                 None => break,
@@ -147,7 +166,8 @@ impl<W> Fair<W> {
         for _ in 0..self.ring.len() {
             let name = self.ring.pop_front()?;
             let tenant = self.tenants.get_mut(&name)?;
-            if tenant.credit > 0 && tenant.running < self.bounds.running_per_tenant
+            if tenant.credit > 0
+                && tenant.running < self.bounds.running_per_tenant
                 && let Some((_, waiter)) = tenant.queue.pop_front()
             {
                 let grant = tenant.start(&name);
@@ -171,11 +191,19 @@ impl<W> Fair<W> {
     fn skip_rounds(&mut self) -> bool {
         let most = self.bounds.running_per_tenant;
         let may_run = |tenant: &&Tenant<W>| !tenant.queue.is_empty() && tenant.running < most;
-        let Some(credit) = self.tenants.values().filter(may_run).map(|t| t.credit).max() else {
+        let Some(credit) = self
+            .tenants
+            .values()
+            .filter(may_run)
+            .map(|t| t.credit)
+            .max()
+        else {
             return false;
         };
         let rounds = (1 - credit).max(0) / QUANTUM + 1;
-        self.tenants.values_mut().for_each(|tenant| tenant.pay(rounds));
+        self.tenants
+            .values_mut()
+            .for_each(|tenant| tenant.pay(rounds));
         true
     }
 }
@@ -184,12 +212,18 @@ impl<W> Tenant<W> {
     fn start(&mut self, name: &Arc<str>) -> Grant {
         self.running += 1;
         self.credit -= self.usual;
-        Grant { tenant: name.clone(), charged: self.usual }
+        Grant {
+            tenant: name.clone(),
+            charged: self.usual,
+        }
     }
 
     /// No more than a round's worth is ever saved.
     fn pay(&mut self, rounds: i64) {
-        self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM)).min(QUANTUM);
+        self.credit = self
+            .credit
+            .saturating_add(rounds.saturating_mul(QUANTUM))
+            .min(QUANTUM);
     }
 
     fn is_done(&self) -> bool {
@@ -201,8 +235,12 @@ impl<W> Tenant<W> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { running: 2, running_per_tenant: 2, waiting: 1000, waiting_per_tenant: 500 };
+    const BOUNDS: Bounds = Bounds {
+        running: 2,
+        running_per_tenant: 2,
+        waiting: 1000,
+        waiting_per_tenant: 500,
+    };
 
     /// Applications with endless work, in a virtual time of one place.
     struct World {
@@ -212,7 +250,10 @@ mod tests {
 
     impl World {
         fn new(bounds: Bounds, names: &[&str]) -> Self {
-            Self { fair: Fair::new(bounds), names: names.iter().map(|n| Arc::from(*n)).collect() }
+            Self {
+                fair: Fair::new(bounds),
+                names: names.iter().map(|n| Arc::from(*n)).collect(),
+            }
         }
 
         fn enter(&mut self, who: usize) -> Vec<Grant> {
@@ -231,7 +272,10 @@ mod tests {
 
     #[test]
     fn time_is_shared_however_long_a_run_is() {
-        let one = Bounds { running: 1, ..BOUNDS };
+        let one = Bounds {
+            running: 1,
+            ..BOUNDS
+        };
         let mut world = World::new(one, &["long", "short"]);
         let cost = |name: &str| if name == "long" { 40_000 } else { 100 };
         let mut running = VecDeque::new();
@@ -256,7 +300,11 @@ mod tests {
 
     #[test]
     fn an_application_does_not_take_the_last_place() {
-        let bounds = Bounds { running: 4, running_per_tenant: 3, ..BOUNDS };
+        let bounds = Bounds {
+            running: 4,
+            running_per_tenant: 3,
+            ..BOUNDS
+        };
         let mut world = World::new(bounds, &["greedy", "neighbour"]);
         let granted: usize = (0..10).map(|_| world.enter(0).len()).sum();
         assert_eq!(granted, 3);
@@ -265,7 +313,12 @@ mod tests {
 
     #[test]
     fn waiting_is_bounded_per_application_and_in_all() {
-        let bounds = Bounds { running: 1, running_per_tenant: 1, waiting: 3, waiting_per_tenant: 2 };
+        let bounds = Bounds {
+            running: 1,
+            running_per_tenant: 1,
+            waiting: 3,
+            waiting_per_tenant: 2,
+        };
         let mut world = World::new(bounds, &["a", "b"]);
         let running = world.enter(0);
         assert_eq!(running.len(), 1);
@@ -277,15 +330,30 @@ mod tests {
 
     #[test]
     fn who_gives_up_is_not_called() {
-        let bounds = Bounds { running: 1, ..BOUNDS };
+        let bounds = Bounds {
+            running: 1,
+            ..BOUNDS
+        };
         let mut fair = Fair::new(bounds);
         let a: Arc<str> = "a".into();
-        let Entry::Granted(first) = fair.enter(&a, || 1) else { panic!() };
-        let Entry::Queued(second, _) = fair.enter(&a, || 2) else { panic!() };
-        let Entry::Queued(..) = fair.enter(&a, || 3) else { panic!() };
+        let Entry::Granted(first) = fair.enter(&a, || 1) else {
+            panic!()
+        };
+        let Entry::Queued(second, _) = fair.enter(&a, || 2) else {
+            panic!()
+        };
+        let Entry::Queued(..) = fair.enter(&a, || 3) else {
+            panic!()
+        };
         fair.cancel("a", second);
         let granted = fair.leave(first, Duration::ZERO);
-        assert_eq!(granted.iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>(), [3]);
+        assert_eq!(
+            granted
+                .iter()
+                .map(|(waiter, _)| *waiter)
+                .collect::<Vec<_>>(),
+            [3]
+        );
     }
 
     #[test]

@@ -61,15 +61,24 @@ pub(super) fn judge(
     if headers.len() > limits.headers {
         return Err(HeaderError::TooMany(limits.headers));
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if bytes + content_type.len() > limits.header_bytes {
         return Err(HeaderError::TooLarge(limits.header_bytes));
     }
-    headers.iter().try_for_each(|(name, value)| judge_one(name, value))
+    headers
+        .iter()
+        .try_for_each(|(name, value)| judge_one(name, value))
 }
 
 fn judge_one(name: &str, value: &str) -> Result<(), HeaderError> {
-    if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || RESERVED.contains(&name) {
+    if RESERVED_PREFIXES
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || RESERVED.contains(&name)
+    {
         return Err(HeaderError::Reserved(name.to_owned()));
     }
     if name.is_empty() || !name.bytes().all(is_lower_token) {
@@ -88,7 +97,10 @@ fn is_lower_token(byte: u8) -> bool {
 
 /// Visible ASCII with single spaces between, as RFC 9110, section 5.5 has it: none at the ends.
 fn is_visible(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && value.trim() == value
+    value
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && value.trim() == value
 }
 
 #[cfg(test)]
@@ -96,19 +108,35 @@ mod tests {
     use super::*;
 
     fn judged(name: &str, value: &str) -> Result<(), HeaderError> {
-        judge("text/plain; charset=utf-8", &[(name.into(), value.into())], &Limits::default())
+        judge(
+            "text/plain; charset=utf-8",
+            &[(name.into(), value.into())],
+            &Limits::default(),
+        )
     }
 
     #[test]
     fn plain_headers_pass() {
-        for (name, value) in [("x-a", "b"), ("x_y.z", "a b, c"), ("x-empty", ""), ("accept", "*/*")] {
+        for (name, value) in [
+            ("x-a", "b"),
+            ("x_y.z", "a b, c"),
+            ("x-empty", ""),
+            ("accept", "*/*"),
+        ] {
             assert_eq!(judged(name, value), Ok(()), "{name}");
         }
     }
 
     #[test]
     fn what_the_gateway_owns_is_refused() {
-        for name in ["host", "webhook-id", "svix-signature", "authorization", "te", ":path"] {
+        for name in [
+            "host",
+            "webhook-id",
+            "svix-signature",
+            "authorization",
+            "te",
+            ":path",
+        ] {
             assert_eq!(judged(name, "x"), Err(HeaderError::Reserved(name.into())));
         }
     }
@@ -119,21 +147,35 @@ mod tests {
             assert_eq!(judged(name, "x"), Err(HeaderError::Name), "{name:?}");
         }
         for value in ["a\r\nhost: b", "\0", "ä", " a", "a ", "\t"] {
-            assert_eq!(judged("x", value), Err(HeaderError::Value("x".into())), "{value:?}");
+            assert_eq!(
+                judged("x", value),
+                Err(HeaderError::Value("x".into())),
+                "{value:?}"
+            );
         }
         let limits = Limits::default();
         for content_type in ["", "a\nb", "ä"] {
-            assert_eq!(judge(content_type, &[], &limits), Err(HeaderError::ContentType));
+            assert_eq!(
+                judge(content_type, &[], &limits),
+                Err(HeaderError::ContentType)
+            );
         }
     }
 
     #[test]
     fn number_and_bytes_are_capped() {
-        let limits = Limits { headers: 2, header_bytes: 8, ..Limits::default() };
+        let limits = Limits {
+            headers: 2,
+            header_bytes: 8,
+            ..Limits::default()
+        };
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let three = [header("a", ""), header("b", ""), header("c", "")];
         assert_eq!(judge("t", &three, &limits), Err(HeaderError::TooMany(2)));
         assert_eq!(judge("t", &[header("a", "123456")], &limits), Ok(()));
-        assert_eq!(judge("t", &[header("a", "1234567")], &limits), Err(HeaderError::TooLarge(8)));
+        assert_eq!(
+            judge("t", &[header("a", "1234567")], &limits),
+            Err(HeaderError::TooLarge(8))
+        );
     }
 }

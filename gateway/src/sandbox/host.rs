@@ -56,7 +56,12 @@ pub(super) struct LogBook {
 
 impl LogBook {
     pub(super) fn new(lines: usize, bytes: usize) -> Self {
-        Self { lines: Vec::new(), truncated: false, lines_left: lines, bytes_left: bytes }
+        Self {
+            lines: Vec::new(),
+            truncated: false,
+            lines_left: lines,
+            bytes_left: bytes,
+        }
     }
 
     fn write(&mut self, level: LogLevel, mut text: String) {
@@ -107,7 +112,13 @@ mod tests {
         log.write(LogLevel::Info, "abc".into());
         log.write(LogLevel::Info, "dä".into());
         log.write(LogLevel::Info, String::new());
-        assert_eq!(log.lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["abc", "d"]);
+        assert_eq!(
+            log.lines
+                .iter()
+                .map(|l| l.text.as_str())
+                .collect::<Vec<_>>(),
+            ["abc", "d"]
+        );
         assert!(log.truncated);
     }
 }

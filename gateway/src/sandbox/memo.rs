@@ -29,7 +29,9 @@ const USUAL: u64 = 2048;
 impl Memo {
     pub(super) fn new(bytes: u64) -> Self {
         let usual = usize::try_from(bytes / USUAL).unwrap_or(usize::MAX).max(1);
-        Self { results: Cache::with_weighter(usual, bytes, Bytes) }
+        Self {
+            results: Cache::with_weighter(usual, bytes, Bytes),
+        }
     }
 
     /// The kept result, or what `run` comes to; others who ask meanwhile wait for it.
@@ -40,7 +42,11 @@ impl Memo {
     ) -> ChainResult {
         let kept = self.results.get_or_insert_async(key, async {
             let Ran { result, repeatable } = run.await;
-            if repeatable { Ok(Arc::new(result)) } else { Err(result) }
+            if repeatable {
+                Ok(Arc::new(result))
+            } else {
+                Err(result)
+            }
         });
         match kept.await {
             Ok(result) => ChainResult::clone(&result),
@@ -52,15 +58,26 @@ impl Memo {
 impl Weighter<MemoKey, Arc<ChainResult>> for Bytes {
     fn weight(&self, key: &MemoKey, result: &Arc<ChainResult>) -> u64 {
         let outcome = match &result.outcome {
-            ChainOutcome::Deliver { content_type, headers, payload } => {
-                let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+            ChainOutcome::Deliver {
+                content_type,
+                headers,
+                payload,
+            } => {
+                let headers: usize = headers
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len())
+                    .sum();
                 content_type.len() + headers + payload.len()
             }
             ChainOutcome::Drop { reason, .. } | ChainOutcome::Reject { reason, .. } => reason.len(),
             ChainOutcome::Failed { error, .. } => error.len(),
             ChainOutcome::Pass | ChainOutcome::Unavailable => 0,
         };
-        let logs = result.steps.iter().flat_map(|step| &step.logs).map(|line| line.text.len() + 32);
+        let logs = result
+            .steps
+            .iter()
+            .flat_map(|step| &step.logs)
+            .map(|line| line.text.len() + 32);
         let texts = key.message.len() + key.owner.len() + outcome + logs.sum::<usize>();
         texts as u64 + OVERHEAD
     }
@@ -73,11 +90,21 @@ mod tests {
     use super::*;
 
     fn key(revision: u64) -> MemoKey {
-        MemoKey { message: "msg_1".into(), owner: "ep_1".into(), revision }
+        MemoKey {
+            message: "msg_1".into(),
+            owner: "ep_1".into(),
+            revision,
+        }
     }
 
     fn ran(outcome: ChainOutcome) -> Ran {
-        Ran { result: ChainResult { outcome, steps: vec![] }, repeatable: true }
+        Ran {
+            result: ChainResult {
+                outcome,
+                steps: vec![],
+            },
+            repeatable: true,
+        }
     }
 
     async fn runs(outcome: ChainOutcome, repeatable: bool, revisions: [u64; 2]) -> usize {
@@ -85,7 +112,10 @@ mod tests {
         for revision in revisions {
             let run = async {
                 runs.fetch_add(1, Ordering::Relaxed);
-                Ran { repeatable, ..ran(outcome.clone()) }
+                Ran {
+                    repeatable,
+                    ..ran(outcome.clone())
+                }
             };
             assert_eq!(memo.get_or_run(&key(revision), run).await.outcome, outcome);
         }
@@ -94,7 +124,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_would_come_out_again_is_kept_for_its_revision() {
-        let outcome = ChainOutcome::Drop { plugin: "p".into(), reason: "r".into() };
+        let outcome = ChainOutcome::Drop {
+            plugin: "p".into(),
+            reason: "r".into(),
+        };
         assert_eq!(runs(outcome.clone(), true, [1, 1]).await, 1);
         assert_eq!(runs(outcome.clone(), true, [1, 2]).await, 2);
         assert_eq!(runs(outcome, false, [1, 1]).await, 2);
@@ -135,7 +168,8 @@ mod tests {
                 headers: vec![],
                 payload: vec![0; 4 << 10].into(),
             };
-            memo.get_or_run(&key(revision), async { ran(outcome) }).await;
+            memo.get_or_run(&key(revision), async { ran(outcome) })
+                .await;
         }
         assert!(memo.results.weight() <= 64 << 10);
         assert!(!memo.results.is_empty());

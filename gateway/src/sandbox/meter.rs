@@ -48,14 +48,22 @@ impl Guest {
             log: LogBook::new(limits.log_lines, limits.log_bytes),
             memory: Gauge::new(limits.memory_bytes),
             tables: Gauge::new(limits.table_elements),
-            clock: Clock { ticks, wall, over: None },
+            clock: Clock {
+                ticks,
+                wall,
+                over: None,
+            },
         }
     }
 }
 
 impl Gauge {
     fn new(limit: usize) -> Self {
-        Self { used: 0, limit, refused: false }
+        Self {
+            used: 0,
+            limit,
+            refused: false,
+        }
     }
 
     /// Guests never give anything back, so what is used is also the most that was.
@@ -140,11 +148,19 @@ mod tests {
     fn time_ends_by_ticks_or_by_wall() {
         let start = Instant::now();
         let wall = start + Duration::from_secs(5);
-        let mut clock = Clock { ticks: 2, wall, over: None };
+        let mut clock = Clock {
+            ticks: 2,
+            wall,
+            over: None,
+        };
         assert!(clock.tick(start));
         assert!(!clock.tick(start));
         assert_eq!(clock.over, Some(Overrun::Ticks));
-        let mut clock = Clock { ticks: 2, wall, over: None };
+        let mut clock = Clock {
+            ticks: 2,
+            wall,
+            over: None,
+        };
         assert!(!clock.tick(wall));
         assert_eq!(clock.over, Some(Overrun::Wall));
     }

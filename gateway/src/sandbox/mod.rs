@@ -122,7 +122,9 @@ pub enum AdmitError {
     NotWasm,
     #[error("the plugin {0}")]
     Structure(#[from] StructureError),
-    #[error("the module does not hold a plugin: it must be built for wasm32-unknown-unknown against the world hookmill:plugin/plugin@0.1.0")]
+    #[error(
+        "the module does not hold a plugin: it must be built for wasm32-unknown-unknown against the world hookmill:plugin/plugin@0.1.0"
+    )]
     NotAPlugin(#[source] Box<dyn Error + Send + Sync>),
     #[error("the upload can not be read")]
     Malformed(#[source] Box<dyn Error + Send + Sync>),
@@ -132,7 +134,9 @@ pub enum AdmitError {
     Export(String),
     #[error("the plugin does not export hookmill:plugin/transformer@0.1.0")]
     NoTransformer,
-    #[error("the plugin's imports or exports have other types than hookmill:plugin@0.1.0, or it needs more than a plugin may")]
+    #[error(
+        "the plugin's imports or exports have other types than hookmill:plugin@0.1.0, or it needs more than a plugin may"
+    )]
     Contract(#[source] Box<dyn Error + Send + Sync>),
     #[error("the plugin does not compile: {0}")]
     DoesNotCompile(String),
@@ -141,7 +145,10 @@ pub enum AdmitError {
     #[error("the plugin can not describe itself: {0}")]
     Describe(String),
     #[error("the plugin's {field} {problem}")]
-    Manifest { field: &'static str, problem: &'static str },
+    Manifest {
+        field: &'static str,
+        problem: &'static str,
+    },
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error(transparent)]
@@ -184,7 +191,11 @@ impl Sandbox {
         match described {
             Ok(manifest) => {
                 self.pool.keep(upload, loaded).await?;
-                Ok(Admitted { digest, size, manifest })
+                Ok(Admitted {
+                    digest,
+                    size,
+                    manifest,
+                })
             }
             Err(error) => {
                 self.pool.discard(digest).await?;
@@ -200,7 +211,11 @@ impl Sandbox {
                 let run = chain::run(&self.pool, &self.turns, &self.runner, run);
                 self.memo.get_or_run(&key, run).await
             }
-            None => chain::run(&self.pool, &self.turns, &self.runner, run).await.result,
+            None => {
+                chain::run(&self.pool, &self.turns, &self.runner, run)
+                    .await
+                    .result
+            }
         }
     }
 
@@ -229,15 +244,32 @@ fn manifest_of(said: host::Manifest) -> Result<Manifest, AdmitError> {
     let refuse = |field, problem| Err(AdmitError::Manifest { field, problem });
     let name = said.name.as_bytes();
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b);
-    if !(1..=64).contains(&name.len()) || !name.iter().all(plain) || !name[0].is_ascii_alphanumeric() {
-        return refuse("name", "is not 1 to 64 lower-case letters, digits, dots, dashes or underscores");
+    if !(1..=64).contains(&name.len())
+        || !name.iter().all(plain)
+        || !name[0].is_ascii_alphanumeric()
+    {
+        return refuse(
+            "name",
+            "is not 1 to 64 lower-case letters, digits, dots, dashes or underscores",
+        );
     }
     if said.version.len() > 64 || said.version.chars().any(char::is_control) {
-        return refuse("version", "is longer than 64 bytes or has control characters");
+        return refuse(
+            "version",
+            "is longer than 64 bytes or has control characters",
+        );
     }
     if said.summary.len() > 1024 || said.summary.chars().any(char::is_control) {
-        return refuse("summary", "is longer than 1,024 bytes or has control characters");
+        return refuse(
+            "summary",
+            "is longer than 1,024 bytes or has control characters",
+        );
     }
     let config_schema = schema::parse(&said.config_schema)?;
-    Ok(Manifest { name: said.name, version: said.version, summary: said.summary, config_schema })
+    Ok(Manifest {
+        name: said.name,
+        version: said.version,
+        summary: said.summary,
+        config_schema,
+    })
 }

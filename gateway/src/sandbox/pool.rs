@@ -50,7 +50,9 @@ impl Pool {
         if let Some(loaded) = self.loaded.get(&version) {
             return Ok(loaded);
         }
-        self.loaded.get_or_insert_async(&version, self.load(version)).await
+        self.loaded
+            .get_or_insert_async(&version, self.load(version))
+            .await
     }
 
     /// Checks and compiles an upload and keeps the machine code, but not yet the upload.
@@ -94,7 +96,9 @@ impl Pool {
                 tracing::info!(%version, "compiling a plugin version again");
                 let upload = self.cache.upload(version).await?;
                 let component = self.check(upload).await.map_err(SandboxError::refused)?;
-                self.compile(version, component).await.map_err(SandboxError::refused)?
+                self.compile(version, component)
+                    .await
+                    .map_err(SandboxError::refused)?
             }
         };
         self.link(&component).map_err(SandboxError::refused)
@@ -117,7 +121,10 @@ impl Pool {
     }
 
     fn link(&self, component: &Component) -> Result<Arc<Loaded>, AdmitError> {
-        let pre = self.linker.instantiate_pre(component).and_then(PluginPre::new);
+        let pre = self
+            .linker
+            .instantiate_pre(component)
+            .and_then(PluginPre::new);
         let pre = pre.map_err(|error| AdmitError::Contract(error.into()))?;
         Ok(Arc::new(Loaded { pre }))
     }
@@ -125,6 +132,8 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("loaded", &self.loaded.len()).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("loaded", &self.loaded.len())
+            .finish_non_exhaustive()
     }
 }

@@ -98,7 +98,11 @@ pub enum ChainOutcome {
     /// Do not deliver: failed for good.
     Reject { plugin: Arc<str>, reason: String },
     /// The chain could not be run to its end. A deterministic failure happens again until the chain changes.
-    Failed { plugin: Arc<str>, error: String, deterministic: bool },
+    Failed {
+        plugin: Arc<str>,
+        error: String,
+        deterministic: bool,
+    },
     /// The sandbox is too busy, and the plugins are not to blame: try again soon.
     Unavailable,
 }

@@ -46,7 +46,11 @@ pub(super) struct Called<T> {
 #[derive(Debug)]
 pub(super) enum Answer {
     Pass,
-    Deliver { content_type: String, headers: Vec<(String, String)>, payload: Bytes },
+    Deliver {
+        content_type: String,
+        headers: Vec<(String, String)>,
+        payload: Bytes,
+    },
     Drop(String),
     Reject(String),
 }
@@ -63,7 +67,11 @@ pub(super) enum Failure {
 impl Runner {
     pub(super) fn new(engine: Engine, limits: Limits) -> Result<Self, SandboxError> {
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, limits, ticker })
+        Ok(Self {
+            engine,
+            limits,
+            ticker,
+        })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -72,7 +80,10 @@ impl Runner {
 
     /// The time that one chain gets from now on.
     pub(super) fn budget(&self) -> Budget {
-        Budget { ticks: self.limits.chain_ticks, wall: Instant::now() + self.limits.wall() }
+        Budget {
+            ticks: self.limits.chain_ticks,
+            wall: Instant::now() + self.limits.wall(),
+        }
     }
 
     /// Asks a plugin to transform an event.
@@ -105,7 +116,10 @@ impl Runner {
         let _ticking = self.ticker.ticking();
         let (result, busy) = timed(async {
             let guest = plugin.pre.instantiate_async(&mut store).await?;
-            guest.hookmill_plugin_transformer().call_transform(&mut store, event, config).await
+            guest
+                .hookmill_plugin_transformer()
+                .call_transform(&mut store, event, config)
+                .await
         })
         .await;
         let called = self.finish(store, result, busy, budget);
@@ -113,7 +127,12 @@ impl Runner {
             Ok(outcome) => self.check(outcome),
             Err(error) => Err(Failure::plugin(self.cut(error))),
         });
-        Called { answer, busy: called.busy, memory_peak: called.memory_peak, log: called.log }
+        Called {
+            answer,
+            busy: called.busy,
+            memory_peak: called.memory_peak,
+            log: called.log,
+        }
     }
 
     /// Asks a plugin what it is.
@@ -123,7 +142,10 @@ impl Runner {
         let _ticking = self.ticker.ticking();
         let (result, busy) = timed(async {
             let guest = plugin.pre.instantiate_async(&mut store).await?;
-            guest.hookmill_plugin_transformer().call_describe(&mut store).await
+            guest
+                .hookmill_plugin_transformer()
+                .call_describe(&mut store)
+                .await
         })
         .await;
         self.finish(store, result, busy, &mut budget).answer
@@ -173,14 +195,23 @@ impl Runner {
         }
         if let Some(over) = guest.clock.over {
             let error = match over {
+                Overrun::Ticks if given == 0 => "the plugin's chain has used its time".into(),
                 Overrun::Ticks => format!("the plugin ran longer than {given} ms"),
-                Overrun::Wall => format!("the plugin's chain took more than {} ms", self.limits.wall_ms),
+                Overrun::Wall => format!(
+                    "the plugin's chain took more than {} ms",
+                    self.limits.wall_ms
+                ),
             };
-            return Failure::Plugin { error, deterministic: false };
+            return Failure::Plugin {
+                error,
+                deterministic: false,
+            };
         }
         if guest.memory.refused {
             let limit = self.limits.memory_bytes;
-            return Failure::plugin(format!("the plugin needs more than {limit} bytes of memory"));
+            return Failure::plugin(format!(
+                "the plugin needs more than {limit} bytes of memory"
+            ));
         }
         Failure::plugin(match error.downcast_ref::<Trap>() {
             Some(Trap::UnreachableCodeReached) => "the plugin panicked or aborted".into(),
@@ -188,7 +219,10 @@ impl Runner {
                 format!("the plugin needs more than {WASM_STACK_BYTES} bytes of stack")
             }
             Some(trap) => format!("the plugin trapped: {trap}"),
-            None => self.cut(format!("the plugin's answer could not be read: {}", error.root_cause())),
+            None => self.cut(format!(
+                "the plugin's answer could not be read: {}",
+                error.root_cause()
+            )),
         })
     }
 
@@ -204,8 +238,11 @@ impl Runner {
                         "the plugin delivers more than {limit} bytes of payload"
                     )));
                 }
-                let headers: Vec<(String, String)> =
-                    request.headers.into_iter().map(|header| (header.name, header.value)).collect();
+                let headers: Vec<(String, String)> = request
+                    .headers
+                    .into_iter()
+                    .map(|header| (header.name, header.value))
+                    .collect();
                 headers::judge(&request.content_type, &headers, &self.limits)
                     .map_err(|error| Failure::plugin(self.cut(error.to_string())))?;
                 Answer::Deliver {
@@ -226,7 +263,10 @@ impl Runner {
 
 impl Failure {
     fn plugin(error: String) -> Self {
-        Self::Plugin { error, deterministic: true }
+        Self::Plugin {
+            error,
+            deterministic: true,
+        }
     }
 }
 

@@ -37,7 +37,9 @@ pub enum SchemaError {
     NotJson(#[source] serde_json::Error),
     #[error("the config schema is larger than {JSON_BYTES} bytes")]
     TooLarge,
-    #[error("the config schema uses {0}, which is not supported; references must be of the form #/$defs/name")]
+    #[error(
+        "the config schema uses {0}, which is not supported; references must be of the form #/$defs/name"
+    )]
     Reference(String),
     #[error("the config schema refers to itself at {0}")]
     Recursive(String),
@@ -70,15 +72,30 @@ pub(super) fn validate(schema: &Value, config: &Value) -> Result<(), Vec<ConfigP
         .iter_errors(config)
         .take(PROBLEMS)
         // Without the value: a config may hold what must not be repeated.
-        .map(|error| problem(error.instance_path().to_string(), error.masked().to_string()))
+        .map(|error| {
+            problem(
+                error.instance_path().to_string(),
+                error.masked().to_string(),
+            )
+        })
         .collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
 }
 
 fn compile(schema: &Value) -> Result<Validator, SchemaError> {
-    Expansion { root: schema, known: HashMap::new(), open: Vec::new() }.parts(schema)?;
-    let patterns =
-        PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+    Expansion {
+        root: schema,
+        known: HashMap::new(),
+        open: Vec::new(),
+    }
+    .parts(schema)?;
+    let patterns = PatternOptions::regex()
+        .size_limit(PATTERN_BYTES)
+        .dfa_size_limit(PATTERN_BYTES);
     jsonschema::options()
         .with_pattern_options(patterns)
         .offline()
@@ -121,7 +138,11 @@ impl<'a> Expansion<'a> {
             }
             _ => {}
         }
-        if parts > EXPANDED_PARTS { Err(SchemaError::Expanded) } else { Ok(parts) }
+        if parts > EXPANDED_PARTS {
+            Err(SchemaError::Expanded)
+        } else {
+            Ok(parts)
+        }
     }
 
     fn behind(&mut self, pointer: &'a str) -> Result<u64, SchemaError> {
@@ -132,7 +153,9 @@ impl<'a> Expansion<'a> {
             return Ok(*parts);
         }
         // `#` alone is the root, which holds the reference itself. Escapes would give one place two names.
-        let path = pointer.strip_prefix('#').filter(|path| path.starts_with('/') && !path.contains('%'));
+        let path = pointer
+            .strip_prefix('#')
+            .filter(|path| path.starts_with('/') && !path.contains('%'));
         let target = path.and_then(|path| self.root.pointer(path));
         let target = target.ok_or_else(|| SchemaError::Reference(pointer.to_owned()))?;
         self.open.push(pointer);

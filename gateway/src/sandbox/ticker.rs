@@ -43,7 +43,10 @@ impl Ticker {
             .name("hookmill-epoch".into())
             .spawn(move || tick(&engine, &of_thread))
             .map_err(|error| SandboxError::Engine(error.into()))?;
-        Ok(Self { shared, thread: handle.thread().clone() })
+        Ok(Self {
+            shared,
+            thread: handle.thread().clone(),
+        })
     }
 
     pub(super) fn ticking(&self) -> Ticking<'_> {

@@ -34,7 +34,10 @@ struct Waiting<'a> {
 
 impl Turns {
     pub(super) fn new(bounds: Bounds, max_wait: Duration) -> Arc<Self> {
-        Arc::new(Self { fair: Mutex::new(Fair::new(bounds)), max_wait })
+        Arc::new(Self {
+            fair: Mutex::new(Fair::new(bounds)),
+            max_wait,
+        })
     }
 
     /// A turn for this application, or none within the longest wait. Cancel-safe.
@@ -46,13 +49,24 @@ impl Turns {
             Entry::Full => return None,
             Entry::Queued(ticket, granted) => (ticket, granted),
         };
-        let _waiting = Waiting { turns: self, tenant, ticket };
+        let _waiting = Waiting {
+            turns: self,
+            tenant,
+            ticket,
+        };
         self.wake(granted);
-        tokio::time::timeout(self.max_wait, receiver).await.ok()?.ok()
+        tokio::time::timeout(self.max_wait, receiver)
+            .await
+            .ok()?
+            .ok()
     }
 
     fn turn(self: &Arc<Self>, grant: Grant) -> Turn {
-        Turn { turns: self.clone(), grant: Some(grant), used: Duration::ZERO }
+        Turn {
+            turns: self.clone(),
+            grant: Some(grant),
+            used: Duration::ZERO,
+        }
     }
 
     /// Not under the lock: a turn whose receiver is gone comes back and takes it.
@@ -83,7 +97,12 @@ mod tests {
     use super::*;
 
     fn turns() -> Arc<Turns> {
-        let bounds = Bounds { running: 1, running_per_tenant: 1, waiting: 9, waiting_per_tenant: 9 };
+        let bounds = Bounds {
+            running: 1,
+            running_per_tenant: 1,
+            waiting: 9,
+            waiting_per_tenant: 9,
+        };
         Turns::new(bounds, Duration::from_secs(5))
     }
 
