@@ -200,7 +200,8 @@ impl<W> Fair<W> {
         else {
             return false;
         };
-        let rounds = (1 - credit).max(0) / QUANTUM + 1;
+        // None where the pass just made has brought one above zero.
+        let rounds = if credit > 0 { 0 } else { -credit / QUANTUM + 1 };
         self.tenants
             .values_mut()
             .for_each(|tenant| tenant.pay(rounds));

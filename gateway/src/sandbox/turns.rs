@@ -96,19 +96,19 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    fn turns() -> Arc<Turns> {
+    fn turns(max_wait: Duration) -> Arc<Turns> {
         let bounds = Bounds {
             running: 1,
             running_per_tenant: 1,
             waiting: 9,
             waiting_per_tenant: 9,
         };
-        Turns::new(bounds, Duration::from_secs(5))
+        Turns::new(bounds, max_wait)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_wait_has_an_end() {
-        let (turns, tenant) = (turns(), Arc::from("a"));
+        let (turns, tenant) = (turns(Duration::from_millis(5)), Arc::from("a"));
         let held = turns.take(&tenant).await.unwrap();
         assert!(turns.take(&tenant).await.is_none());
         drop(held);
@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_wait_passes_its_turn_on() {
-        let (turns, tenant) = (turns(), Arc::from("a"));
+        let (turns, tenant) = (turns(Duration::MAX), Arc::from("a"));
         let held = turns.take(&tenant).await.unwrap();
         let mut gone = Box::pin(turns.take(&tenant));
         let mut next = Box::pin(turns.take(&tenant));

@@ -14,8 +14,12 @@ fn bare(config: Config) -> (Sandbox, TempDir) {
 }
 
 fn component() -> Bytes {
-    let mut encoder = ComponentEncoder::default().module(&hostile()).unwrap();
-    encoder.encode().unwrap().into()
+    ComponentEncoder::default()
+        .module(&hostile())
+        .unwrap()
+        .encode()
+        .unwrap()
+        .into()
 }
 
 #[tokio::test]
@@ -57,15 +61,10 @@ async fn other_bytes_are_refused() {
     for junk in [&b""[..], b"\0asm", b"hello world", &hostile()[..1000]] {
         assert_eq!(refusal(junk).await, "the plugin is not valid WebAssembly");
     }
-    let empty_module = b"\0asm\x01\0\0\0";
-    assert!(
-        refusal(empty_module)
-            .await
-            .starts_with("the module does not hold a plugin")
-    );
-    let empty_component = b"\0asm\x0d\0\x01\0";
     let none = "the plugin does not export hookmill:plugin/transformer@0.1.0";
-    assert_eq!(refusal(empty_component).await, none);
+    for empty in [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
+        assert_eq!(refusal(empty).await, none);
+    }
     // Nothing of all this is kept.
     let kept = std::fs::read_dir(dir.path().join("plugins"))
         .unwrap()
@@ -125,6 +124,8 @@ async fn tampered_code_is_compiled_again() {
     let path = code_path(&room);
     let whole = std::fs::read(&path).unwrap();
     for damaged in [&whole[..whole.len() / 2], &b"junk"[..], &flipped(&whole)] {
+        // As another file: the old one is mapped.
+        std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, damaged).unwrap();
         let sandbox = Sandbox::new(config(), room.dir.path().into(), room.digests.clone()).unwrap();
         let result = sandbox
