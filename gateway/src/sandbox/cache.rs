@@ -12,12 +12,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::SandboxError;
-use super::digest::{Digest, sha256};
 use super::engine;
+use crate::domain::Digest;
 
 /// Remembers what compiled files must hash to, outside their directory. An answer that is lost costs one
 /// compilation, so there are no errors to handle.
@@ -240,6 +241,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
         let _ = fs::remove_file(&aside);
         failed(path, source)
     })
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 fn remove(path: &Path) -> Result<(), SandboxError> {

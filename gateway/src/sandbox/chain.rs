@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::SandboxError;
 use super::pool::Pool;
-use super::result::{
-    ChainOutcome, ChainResult, ChainRun, Event, OnFailure, Step, StepOutcome, StepReport,
-};
-use super::run::{Answer, Called, Failure, Runner};
+use super::result::{ChainOutcome, ChainResult, ChainRun, Event, Step, StepOutcome, StepReport};
+use super::run::{Answer, Called, Failure, FailureKind, Runner};
 use super::turns::Turns;
+use crate::domain::OnFailure;
 
 /// A result, and whether the same event and chain would come to it again.
 #[derive(Debug)]
@@ -109,11 +108,13 @@ impl Walk {
             }
             // The plugin was not called, so there is nothing to report of it.
             Err(Failure::NoSlot) => return Some(ChainOutcome::Unavailable),
-            Err(Failure::Plugin {
-                error,
-                deterministic,
-            }) => {
-                report.outcome = StepOutcome::Failed;
+            Err(Failure::Plugin { error, kind }) => {
+                let deterministic = kind != FailureKind::Time;
+                report.outcome = match kind {
+                    FailureKind::Error => StepOutcome::Error,
+                    FailureKind::Trap => StepOutcome::Trap,
+                    FailureKind::Memory | FailureKind::Time => StepOutcome::Limit,
+                };
                 self.by_chance |= !deterministic;
                 report.reason = Some(error.clone());
                 match step.on_failure {

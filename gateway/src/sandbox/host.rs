@@ -45,6 +45,18 @@ pub enum LogLevel {
     Error,
 }
 
+impl LogLevel {
+    /// Its name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The lines of one call, up to a number of lines and bytes.
 #[derive(Debug)]
 pub(super) struct LogBook {

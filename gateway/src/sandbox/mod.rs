@@ -13,7 +13,6 @@ mod cache;
 mod chain;
 mod compile;
 mod config;
-mod digest;
 mod engine;
 mod fair;
 mod headers;
@@ -41,14 +40,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::domain::{Digest, OnFailure};
 pub use cache::ArtifactDigests;
 pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
 pub use config::{CompileLimits, Compiler, Config, MemoryMode};
-pub use digest::{Digest, DigestError};
 pub use host::{LogLevel, LogLine};
 pub use limits::Limits;
 pub use result::{
-    ChainOutcome, ChainResult, ChainRun, Event, MemoKey, OnFailure, Step, StepOutcome, StepReport,
+    ChainOutcome, ChainResult, ChainRun, Event, MemoKey, Step, StepOutcome, StepReport,
 };
 pub use schema::{ConfigProblem, SchemaError};
 pub use structure::StructureError;

@@ -13,10 +13,10 @@ use super::admit;
 use super::cache::Cache;
 use super::compile::CompileQueue;
 use super::config::Config;
-use super::digest::Digest;
 use super::host::{self, PluginPre};
 use super::meter::Guest;
 use super::{AdmitError, SandboxError};
+use crate::domain::Digest;
 
 /// A plugin version in memory, typechecked against the contract.
 pub(super) struct Loaded {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
 use super::host::LogLine;
+use crate::domain::{Digest, OnFailure, PluginReport};
 
 /// One run of a chain over one event.
 #[derive(Debug, Clone)]
@@ -40,18 +40,6 @@ pub struct Step {
     /// JSON that fits the version's schema.
     pub config: Arc<str>,
     pub on_failure: OnFailure,
-}
-
-/// What becomes of an event whose plugin fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// The attempt has failed and is tried again by schedule.
-    Fail,
-    /// The event is not delivered.
-    Drop,
-    /// The event goes on as if the plugin had passed it.
-    Pass,
 }
 
 /// An event as plugins see it.
@@ -90,7 +78,6 @@ pub enum ChainOutcome {
     Deliver {
         content_type: String,
         headers: Vec<(String, String)>,
-        #[serde(with = "payload")]
         payload: Bytes,
     },
     /// Do not deliver: canceled.
@@ -132,19 +119,43 @@ pub enum StepOutcome {
     Deliver,
     Drop,
     Reject,
-    Failed,
+    /// It answered with an error, or with what it may not deliver.
+    Error,
+    /// It crashed.
+    Trap,
+    /// It met a limit of time or memory.
+    Limit,
 }
 
-/// Payload bytes as bytes, where serde would by itself write a list of numbers.
-mod payload {
-    use bytes::Bytes;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(payload: &Bytes, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(payload)
+impl StepOutcome {
+    /// Its name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Deliver => "deliver",
+            Self::Drop => "drop",
+            Self::Reject => "reject",
+            Self::Error => "error",
+            Self::Trap => "trap",
+            Self::Limit => "limit",
+        }
     }
+}
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
-        Vec::deserialize(from).map(Bytes::from)
+impl From<&StepReport> for PluginReport {
+    fn from(step: &StepReport) -> Self {
+        let logs = step
+            .logs
+            .iter()
+            .map(|line| (line.level.as_str().to_owned(), line.text.clone()));
+        Self {
+            plugin: step.plugin.to_string(),
+            version: step.version,
+            outcome: step.outcome.as_str().to_owned(),
+            detail: step.reason.clone().unwrap_or_default(),
+            micros: step.micros,
+            memory_peak: step.memory_peak,
+            logs: logs.collect(),
+        }
     }
 }

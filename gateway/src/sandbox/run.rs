@@ -58,10 +58,22 @@ pub(super) enum Answer {
 /// Why a call has no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The plugin's doing. Deterministic: it would fail again on the same event.
-    Plugin { error: String, deterministic: bool },
+    /// The plugin's doing.
+    Plugin { error: String, kind: FailureKind },
     /// No slot was free: not the plugin's doing.
     NoSlot,
+}
+
+/// In what way a plugin failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// It said so, or its answer is not allowed.
+    Error,
+    Trap,
+    /// It wanted more memory or stack than there is.
+    Memory,
+    /// It ran too long: the one kind that might not happen again.
+    Time,
 }
 
 impl Runner {
@@ -125,7 +137,7 @@ impl Runner {
         let called = self.finish(store, result, busy, budget);
         let answer = called.answer.and_then(|said| match said {
             Ok(outcome) => self.check(outcome),
-            Err(error) => Err(Failure::plugin(self.cut(error))),
+            Err(error) => Err(Failure::error(self.cut(error))),
         });
         Called {
             answer,
@@ -193,37 +205,51 @@ impl Runner {
         if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
             return Failure::NoSlot;
         }
-        if let Some(over) = guest.clock.over {
-            let error = match over {
-                Overrun::Ticks if given == 0 => "the plugin's chain has used its time".into(),
-                Overrun::Ticks => format!("the plugin ran longer than {given} ms"),
-                Overrun::Wall => format!(
+        let (kind, error) = if let Some(over) = guest.clock.over {
+            (FailureKind::Time, self.overran(over, given))
+        } else if guest.memory.refused {
+            let limit = self.limits.memory_bytes;
+            (
+                FailureKind::Memory,
+                format!("the plugin needs more than {limit} bytes of memory"),
+            )
+        } else {
+            match error.downcast_ref::<Trap>() {
+                Some(Trap::StackOverflow) => {
+                    let error =
+                        format!("the plugin needs more than {WASM_STACK_BYTES} bytes of stack");
+                    (FailureKind::Memory, error)
+                }
+                Some(Trap::UnreachableCodeReached) => {
+                    (FailureKind::Trap, "the plugin panicked or aborted".into())
+                }
+                Some(trap) => (FailureKind::Trap, format!("the plugin trapped: {trap}")),
+                None => {
+                    let cause = error.root_cause();
+                    (
+                        FailureKind::Error,
+                        format!("the plugin's answer could not be read: {cause}"),
+                    )
+                }
+            }
+        };
+        Failure::Plugin {
+            error: self.cut(error),
+            kind,
+        }
+    }
+
+    fn overran(&self, over: Overrun, given: u32) -> String {
+        match over {
+            Overrun::Ticks if given == 0 => "the plugin's chain has used its time".into(),
+            Overrun::Ticks => format!("the plugin ran longer than {given} ms"),
+            Overrun::Wall => {
+                format!(
                     "the plugin's chain took more than {} ms",
                     self.limits.wall_ms
-                ),
-            };
-            return Failure::Plugin {
-                error,
-                deterministic: false,
-            };
-        }
-        if guest.memory.refused {
-            let limit = self.limits.memory_bytes;
-            return Failure::plugin(format!(
-                "the plugin needs more than {limit} bytes of memory"
-            ));
-        }
-        Failure::plugin(match error.downcast_ref::<Trap>() {
-            Some(Trap::UnreachableCodeReached) => "the plugin panicked or aborted".into(),
-            Some(Trap::StackOverflow) => {
-                format!("the plugin needs more than {WASM_STACK_BYTES} bytes of stack")
+                )
             }
-            Some(trap) => format!("the plugin trapped: {trap}"),
-            None => self.cut(format!(
-                "the plugin's answer could not be read: {}",
-                error.root_cause()
-            )),
-        })
+        }
     }
 
     fn check(&self, outcome: Outcome) -> Result<Answer, Failure> {
@@ -234,7 +260,7 @@ impl Runner {
             Outcome::Deliver(request) => {
                 let limit = self.limits.output_bytes;
                 if request.payload.len() > limit {
-                    return Err(Failure::plugin(format!(
+                    return Err(Failure::error(format!(
                         "the plugin delivers more than {limit} bytes of payload"
                     )));
                 }
@@ -244,7 +270,7 @@ impl Runner {
                     .map(|header| (header.name, header.value))
                     .collect();
                 headers::judge(&request.content_type, &headers, &self.limits)
-                    .map_err(|error| Failure::plugin(self.cut(error.to_string())))?;
+                    .map_err(|error| Failure::error(self.cut(error.to_string())))?;
                 Answer::Deliver {
                     content_type: request.content_type,
                     headers,
@@ -262,10 +288,10 @@ impl Runner {
 }
 
 impl Failure {
-    fn plugin(error: String) -> Self {
+    fn error(error: String) -> Self {
         Self::Plugin {
             error,
-            deterministic: true,
+            kind: FailureKind::Error,
         }
     }
 }

@@ -110,7 +110,7 @@ async fn a_failure_goes_where_the_step_says() {
             reason: error.clone()
         }
     );
-    assert_eq!(result.steps[0].outcome, StepOutcome::Failed);
+    assert_eq!(result.steps[0].outcome, StepOutcome::Trap);
     let result = room
         .run_steps([with(OnFailure::Pass), room.step("append")])
         .await;
