@@ -5,5 +5,6 @@ pub mod delivery;
 pub mod domain;
 pub mod metrics;
 pub mod outbound;
+pub mod sandbox;
 pub mod signing;
 pub mod store;
