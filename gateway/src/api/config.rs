@@ -14,6 +14,8 @@ pub struct Config {
     pub plugin_bytes: usize,
     /// Bytes of all request bodies in memory at once; 64 MiB. Past it a request is answered with 503.
     pub body_budget_bytes: usize,
+    /// Bytes of payloads in one page of a list; 16 MiB. A page of large messages has fewer rows.
+    pub page_bytes: usize,
     /// Milliseconds for a body to arrive; 30,000. Past it 408.
     pub body_timeout_ms: u64,
     /// Endpoints of one application; 1,000.
@@ -45,6 +47,7 @@ impl Default for Config {
             json_bytes: 128 << 10,
             plugin_bytes: 4 << 20,
             body_budget_bytes: 64 << 20,
+            page_bytes: 16 << 20,
             body_timeout_ms: 30_000,
             endpoints_per_application: 1_000,
             chain_length: 8,

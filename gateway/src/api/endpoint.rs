@@ -145,8 +145,12 @@ impl EndpointIn {
         let event_types = faults.either(types, "eventTypes", others, "filterTypes");
         faults.names(event_types.as_ref(), "eventTypes", MAX_EVENT_TYPES);
         faults.channels(self.channels.as_ref(), MAX_CHANNELS);
-        let throttle_rate =
-            faults.either(self.throttle_rate, "throttleRate", self.rate_limit, "rateLimit");
+        let throttle_rate = faults.either(
+            self.throttle_rate,
+            "throttleRate",
+            self.rate_limit,
+            "rateLimit",
+        );
         faults.rate(throttle_rate);
         let metadata = self.metadata.take().unwrap_or_default();
         faults.metadata(&metadata, state.config.metadata_bytes);
@@ -184,7 +188,10 @@ impl EndpointIn {
             pause: PauseState::Running,
             throttle_rate: checked.throttle_rate,
             metadata: checked.metadata,
-            secrets: vec![EndpointSecret { sealed, expires_at: None }],
+            secrets: vec![EndpointSecret {
+                sealed,
+                expires_at: None,
+            }],
             headers: seal_headers(state, &headers)?,
             retry: None,
             created_at: now,
@@ -202,8 +209,15 @@ pub(crate) async fn list(
 ) -> Result<axum::Json<Page<EndpointOut>>, ApiError> {
     let paging = Paging::read_ordered(&mut query);
     query.done()?;
-    let rows = state.store.list::<Endpoint>(app.value.id, paging.request()).await?;
-    Ok(axum::Json(paging.page(rows, |row| row.seq, |row| row.value.into())))
+    let rows = state
+        .store
+        .list::<Endpoint>(app.value.id, paging.request())
+        .await?;
+    Ok(axum::Json(paging.page(
+        rows,
+        |row| row.seq,
+        |row| row.value.into(),
+    )))
 }
 
 /// `POST /app/{app_id}/endpoint`
@@ -218,7 +232,10 @@ pub(crate) async fn create(
         refuse_too_many(&state, &app.value).await?;
         let endpoint = wanted.build(&state, &app.value).await?;
         let answer = Answer::json(StatusCode::CREATED, &EndpointOut::from(endpoint.clone()))?;
-        state.store.insert(&endpoint, pending.record(&answer)).await?;
+        state
+            .store
+            .insert(&endpoint, pending.record(&answer))
+            .await?;
         Ok(answer)
     })
     .await
@@ -239,7 +256,10 @@ pub(crate) async fn put(
     Json(mut wanted): Json<EndpointIn>,
 ) -> Result<impl IntoResponse, ApiError> {
     let name = path.name("endpoint_id")?;
-    let found = state.store.find::<Endpoint>(app.value.id, name.as_str()).await?;
+    let found = state
+        .store
+        .find::<Endpoint>(app.value.id, name.as_str())
+        .await?;
     let (status, endpoint) = match found {
         Some(found) => {
             let checked = wanted.check(&state).await?;
@@ -313,21 +333,22 @@ pub(crate) async fn patch(
 
 impl EndpointPatch {
     /// Event types and rate by whichever name they were given.
-    fn check(
-        &mut self,
-        state: &ApiState,
-    ) -> Result<(Patch<BTreeSet<Uid>>, Patch<u16>), ApiError> {
+    fn check(&mut self, state: &ApiState) -> Result<(Patch<BTreeSet<Uid>>, Patch<u16>), ApiError> {
         let mut faults = Faults::default();
         if let Some(description) = &self.description {
             faults.at_most(description, "description", MAX_DESCRIPTION);
         }
         let types = std::mem::take(&mut self.event_types).mentioned();
         let others = std::mem::take(&mut self.filter_types).mentioned();
-        let types = faults.either(types, "eventTypes", others, "filterTypes").unwrap_or_default();
+        let types = faults
+            .either(types, "eventTypes", others, "filterTypes")
+            .unwrap_or_default();
         faults.names(types.value(), "eventTypes", MAX_EVENT_TYPES);
         faults.channels(self.channels.value(), MAX_CHANNELS);
         let (rate, other) = (self.throttle_rate.mentioned(), self.rate_limit.mentioned());
-        let rate = faults.either(rate, "throttleRate", other, "rateLimit").unwrap_or_default();
+        let rate = faults
+            .either(rate, "throttleRate", other, "rateLimit")
+            .unwrap_or_default();
         faults.rate(rate.value().copied());
         if let Some(metadata) = &self.metadata {
             faults.metadata(metadata, state.config.metadata_bytes);
@@ -341,7 +362,10 @@ pub(crate) async fn delete(
     State(state): State<Shared>,
     ReachedEndpoint { endpoint, .. }: ReachedEndpoint,
 ) -> Result<StatusCode, ApiError> {
-    state.store.commit(vec![records::remove::<Endpoint>(endpoint.value.id)], None).await?;
+    state
+        .store
+        .commit(vec![records::remove::<Endpoint>(endpoint.value.id)], None)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -397,9 +421,14 @@ async fn judge(state: &ApiState, url: &str) -> Result<(), ApiError> {
 async fn refuse_too_many(state: &ApiState, app: &Application) -> Result<(), ApiError> {
     let most = state.config.endpoints_per_application;
     let page = PageRequest::first(most);
-    let have = state.store.records_of(Kind::Endpoint, &app.id.to_string(), page).await?;
+    let have = state
+        .store
+        .records_of(Kind::Endpoint, &app.id.to_string(), page)
+        .await?;
     if have.len() < most {
         return Ok(());
     }
-    Err(ApiError::Conflict(format!("the application has {most} endpoints already, which is the limit")))
+    Err(ApiError::Conflict(format!(
+        "the application has {most} endpoints already, which is the limit"
+    )))
 }

@@ -84,7 +84,10 @@ pub(crate) async fn get(
     let all = open_headers(&state, &endpoint.value)?;
     let (hidden, headers): (Headers, Headers) =
         all.into_iter().partition(|(name, _)| is_sensitive(name));
-    Ok(axum::Json(HeadersOut { headers, sensitive: hidden.into_keys().collect() }))
+    Ok(axum::Json(HeadersOut {
+        headers,
+        sensitive: hidden.into_keys().collect(),
+    }))
 }
 
 /// `PUT /app/{app_id}/endpoint/{endpoint_id}/headers`
@@ -135,11 +138,16 @@ pub(super) fn check_headers(headers: &Headers, config: &Config) -> Result<(), Ap
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             faults.add(loc(), "is not a header name");
         } else if RESERVED.contains(&lower.as_str())
-            || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+            || RESERVED_PREFIXES
+                .iter()
+                .any(|prefix| lower.starts_with(prefix))
         {
             faults.add(loc(), "is set by the gateway");
         }
-        let visible = |text: &String| text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+        let visible = |text: &String| {
+            text.bytes()
+                .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        };
         if HeaderValue::from_str(value).is_err() || !visible(value) {
             faults.add(loc(), "has a value that is not visible ASCII");
         }
@@ -147,10 +155,21 @@ pub(super) fn check_headers(headers: &Headers, config: &Config) -> Result<(), Ap
             faults.add(loc(), "is there twice");
         }
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     let most = (config.headers, config.header_bytes);
-    faults.check(headers.len() <= most.0, "headers", format!("must be at most {}", most.0));
-    faults.check(bytes <= most.1, "headers", format!("must have at most {} bytes", most.1));
+    faults.check(
+        headers.len() <= most.0,
+        "headers",
+        format!("must be at most {}", most.0),
+    );
+    faults.check(
+        bytes <= most.1,
+        "headers",
+        format!("must have at most {} bytes", most.1),
+    );
     faults.none()
 }
 
@@ -176,8 +195,11 @@ fn open_headers(state: &ApiState, endpoint: &Endpoint) -> Result<Headers, ApiErr
 }
 
 fn is_sensitive(name: &str) -> bool {
-    name.split(['-', '_'])
-        .any(|word| SENSITIVE_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+    name.split(['-', '_']).any(|word| {
+        SENSITIVE_WORDS
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+    })
 }
 
 #[cfg(test)]
@@ -187,7 +209,10 @@ mod tests {
     #[test]
     fn what_belongs_to_the_gateway_or_can_not_be_sent_is_refused() {
         let check = |name: &str, value: &str| {
-            check_headers(&Headers::from([(name.to_owned(), value.to_owned())]), &Config::default())
+            check_headers(
+                &Headers::from([(name.to_owned(), value.to_owned())]),
+                &Config::default(),
+            )
         };
         for (name, value) in [
             ("Content-Type", "a"),
@@ -201,7 +226,11 @@ mod tests {
         ] {
             assert!(check(name, value).is_err(), "{name}: {value}");
         }
-        for (name, value) in [("Authorization", "Basic eA=="), ("x-a", ""), ("X_B", "a\tb")] {
+        for (name, value) in [
+            ("Authorization", "Basic eA=="),
+            ("x-a", ""),
+            ("X_B", "a\tb"),
+        ] {
             assert!(check(name, value).is_ok(), "{name}: {value}");
         }
         let twice = [("X-A", "1"), ("x-a", "2")].map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -210,7 +239,13 @@ mod tests {
 
     #[test]
     fn credentials_are_not_shown() {
-        for name in ["Authorization", "X-Api-Key", "x-auth-token", "Cookie", "X_SECRET"] {
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "x-auth-token",
+            "Cookie",
+            "X_SECRET",
+        ] {
             assert!(is_sensitive(name), "{name}");
         }
         for name in ["X-Author", "X-Tokens-Used", "Accept", "X-Keyboard"] {

@@ -58,7 +58,9 @@ pub(super) fn new_secret(
     let text = key.expose();
     Ok(NewSecret {
         sealed: state.seal(text.as_bytes())?,
-        out: SecretOut { key: text.to_string() },
+        out: SecretOut {
+            key: text.to_string(),
+        },
     })
 }
 
@@ -77,7 +79,9 @@ pub(crate) async fn get(
 /// `POST /app/{app_id}/endpoint/{endpoint_id}/secret/rotate`: answers with the new secret.
 pub(crate) async fn rotate(
     State(state): State<Shared>,
-    ReachedEndpoint { endpoint, caller, .. }: ReachedEndpoint,
+    ReachedEndpoint {
+        endpoint, caller, ..
+    }: ReachedEndpoint,
     twin: Twin,
     body: JsonBody,
 ) -> Result<Answer, ApiError> {
@@ -95,7 +99,10 @@ pub(crate) async fn rotate(
             let change = |endpoint: &mut Endpoint| {
                 rotate_secrets(
                     endpoint,
-                    EndpointSecret { sealed: new.sealed.clone(), expires_at: None },
+                    EndpointSecret {
+                        sealed: new.sealed.clone(),
+                        expires_at: None,
+                    },
                     Duration::from_secs(grace),
                     state.clock.wall(),
                 );
@@ -113,7 +120,9 @@ fn rotate_secrets(endpoint: &mut Endpoint, new: EndpointSecret, grace: Duration,
     if let Some(newest) = endpoint.secrets.first_mut() {
         newest.expires_at = Some(now.after(grace));
     }
-    endpoint.secrets.retain(|secret| secret.expires_at.is_some_and(|end| end > now));
+    endpoint
+        .secrets
+        .retain(|secret| secret.expires_at.is_some_and(|end| end > now));
     endpoint.secrets.insert(0, new);
     endpoint.secrets.truncate(1 + Endpoint::MAX_OLD_SECRETS);
     endpoint.updated_at = now;

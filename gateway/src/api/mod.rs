@@ -18,23 +18,34 @@
 
 mod access;
 mod application;
+mod attempt;
 mod auth;
+mod backup;
 mod config;
+mod destination;
 mod endpoint;
 mod endpoint_headers;
 mod endpoint_secret;
 mod error;
+mod event_type;
 mod extract;
+mod following;
+mod health;
 mod idempotency;
+mod message;
 mod paging;
 mod patch;
+mod plugin;
+mod plugin_chain;
 mod query;
 mod router;
 mod sealed;
+mod session;
 mod state;
 mod token;
 mod validate;
 
+pub use backup::BACKUP_HEAD;
 pub use config::Config;
 pub use error::ApiError;
 pub use router::router;

@@ -99,29 +99,59 @@ impl Paging {
                 break;
             }
         }
-        let too_many = kept.len().saturating_sub(self.limit + 1);
-        match self.direction {
-            Direction::Forward => kept.truncate(self.limit + 1),
-            Direction::Backward => drop(kept.drain(..too_many)),
-        }
+        self.keep_nearest(&mut kept, self.limit + 1);
         Ok(kept)
     }
 
     /// The page, from the rows that [`Self::request`] gave.
     pub(crate) fn page<R, T>(
         &self,
-        mut rows: Vec<R>,
+        rows: Vec<R>,
         seq: impl Fn(&R) -> Seq,
         show: impl FnMut(R) -> T,
     ) -> Page<T> {
+        let (rows, done) = self.trim(rows);
+        self.page_of(rows, done, seq, show)
+    }
+
+    /// The rows of the page, without the one too many, and whether they are the last.
+    pub(crate) fn trim<R>(&self, mut rows: Vec<R>) -> (Vec<R>, bool) {
         let done = rows.len() <= self.limit;
-        if !done {
-            match self.direction {
-                Direction::Forward => rows.truncate(self.limit),
-                // The row too many is the farthest from the cursor.
-                Direction::Backward => drop(rows.drain(..rows.len() - self.limit)),
-            }
-        }
+        self.keep_nearest(&mut rows, self.limit);
+        (rows, done)
+    }
+
+    /// Like [`Self::trim`], and at most as many rows as weigh `most` together, but one at least: a page of
+    /// large rows is shorter.
+    pub(crate) fn trim_heavy<R>(
+        &self,
+        rows: Vec<R>,
+        weight: impl Fn(&R) -> usize,
+        most: usize,
+    ) -> (Vec<R>, bool) {
+        let (mut rows, done) = self.trim(rows);
+        let mut sum = 0usize;
+        let mut light = |row: &R| {
+            sum = sum.saturating_add(weight(row));
+            sum <= most
+        };
+        let fits = match self.direction {
+            Direction::Forward => rows.iter().take_while(|row| light(row)).count(),
+            Direction::Backward => rows.iter().rev().take_while(|row| light(row)).count(),
+        };
+        let whole = fits >= rows.len();
+        self.keep_nearest(&mut rows, fits.max(1));
+        (rows, done && whole)
+    }
+
+    /// The page of rows that [`Self::trim`] gave.
+    pub(crate) fn page_of<R, T>(
+        &self,
+        rows: Vec<R>,
+        done: bool,
+        seq: impl Fn(&R) -> Seq,
+        show: impl FnMut(R) -> T,
+    ) -> Page<T> {
         let (first, last) = match (rows.first(), rows.last(), self.cursor) {
             (Some(first), Some(last), _) => (Some(seq(first)), Some(seq(last))),
             (_, _, Some(cursor)) => self.around(cursor),
@@ -132,6 +162,14 @@ impl Paging {
             done,
             iterator: last.map(|seq| encode(Direction::Forward, seq)),
             prev_iterator: first.map(|seq| encode(Direction::Backward, seq)),
+        }
+    }
+
+    /// The `count` rows nearest to the cursor.
+    fn keep_nearest<R>(&self, rows: &mut Vec<R>, count: usize) {
+        match self.direction {
+            Direction::Forward => rows.truncate(count),
+            Direction::Backward => drop(rows.drain(..rows.len().saturating_sub(count))),
         }
     }
 
@@ -230,5 +268,17 @@ mod tests {
         assert_eq!((page.data, page.done), (vec![2, 3], false));
         let page = paging.page(vec![1, 2], |seq| Seq(*seq), |seq| seq);
         assert_eq!((page.data, page.done), (vec![1, 2], true));
+    }
+
+    #[test]
+    fn a_page_of_large_rows_is_shorter_but_never_empty() {
+        let mut query = QueryParams::parse("limit=4");
+        let mut paging = Paging::read(&mut query);
+        let trim = |paging: &Paging, rows| paging.trim_heavy(rows, |weight| *weight, 10);
+        assert_eq!(trim(&paging, vec![5, 5, 5]), (vec![5, 5], false));
+        assert_eq!(trim(&paging, vec![50, 1]), (vec![50], false));
+        assert_eq!(trim(&paging, vec![1, 2, 3]), (vec![1, 2, 3], true));
+        paging.direction = Direction::Backward;
+        assert_eq!(trim(&paging, vec![5, 6, 1]), (vec![6, 1], false));
     }
 }

@@ -12,9 +12,12 @@ use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tracing::Instrument as _;
 
-use super::{application, endpoint, endpoint_headers, endpoint_secret};
 use super::error::ApiError;
 use super::state::Shared;
+use super::{
+    application, attempt, backup, destination, endpoint, endpoint_headers, endpoint_secret,
+    event_type, health, message, plugin, plugin_chain, session,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,6 +29,10 @@ pub fn router(state: Shared) -> Router {
     let mut routes = Routes(Router::new());
     applications(&mut routes);
     endpoints(&mut routes);
+    messages(&mut routes);
+    event_types(&mut routes);
+    plugins(&mut routes);
+    operation(&mut routes);
     routes
         .0
         .fallback(async || ApiError::NotFound("path".to_owned()))
@@ -49,7 +56,10 @@ fn applications(routes: &mut Routes) {
 }
 
 fn endpoints(routes: &mut Routes) {
-    routes.add("/api/v1/app/{app_id}/endpoint", get(endpoint::list).post(endpoint::create));
+    routes.add(
+        "/api/v1/app/{app_id}/endpoint",
+        get(endpoint::list).post(endpoint::create),
+    );
     let one = "/api/v1/app/{app_id}/endpoint/{endpoint_id}";
     routes.add(
         one,
@@ -61,13 +71,93 @@ fn endpoints(routes: &mut Routes) {
     routes.add(&format!("{one}/pause"), post(endpoint::pause));
     routes.add(&format!("{one}/resume"), post(endpoint::resume));
     routes.add(&format!("{one}/secret"), get(endpoint_secret::get));
-    routes.add(&format!("{one}/secret/rotate"), post(endpoint_secret::rotate));
+    routes.add(
+        &format!("{one}/secret/rotate"),
+        post(endpoint_secret::rotate),
+    );
     routes.add(
         &format!("{one}/headers"),
         get(endpoint_headers::get)
             .put(endpoint_headers::put)
             .patch(endpoint_headers::patch),
     );
+}
+
+fn messages(routes: &mut Routes) {
+    let app = "/api/v1/app/{app_id}";
+    routes.add(
+        &format!("{app}/msg"),
+        get(message::list).post(message::create),
+    );
+    routes.add(&format!("{app}/msg/{{msg_id}}"), get(message::get));
+    routes.add(
+        &format!("{app}/msg/{{msg_id}}/endpoint"),
+        get(destination::list),
+    );
+    routes.add(
+        &format!("{app}/msg/{{msg_id}}/attempt/{{attempt_id}}"),
+        get(attempt::get),
+    );
+    routes.add(
+        &format!("{app}/attempt/endpoint/{{endpoint_id}}"),
+        get(attempt::by_endpoint),
+    );
+    routes.add(
+        &format!("{app}/attempt/msg/{{msg_id}}"),
+        get(attempt::by_message),
+    );
+}
+
+fn event_types(routes: &mut Routes) {
+    routes.add(
+        "/api/v1/event-type",
+        get(event_type::list).post(event_type::create),
+    );
+    routes.add(
+        "/api/v1/event-type/{event_type_name}",
+        get(event_type::get)
+            .put(event_type::put)
+            .patch(event_type::patch)
+            .delete(event_type::delete),
+    );
+}
+
+fn plugins(routes: &mut Routes) {
+    for of in ["/api/v1", "/api/v1/app/{app_id}"] {
+        routes.add(
+            &format!("{of}/plugin"),
+            get(plugin::list).post(plugin::upload),
+        );
+        let one = format!("{of}/plugin/{{plugin_id}}");
+        routes.add(&one, get(plugin::get).delete(plugin::delete));
+        routes.add(&format!("{one}/version"), get(plugin::versions));
+    }
+    routes.add(
+        "/api/v1/app/{app_id}/plugin-chain",
+        get(plugin_chain::get_application).put(plugin_chain::put_application),
+    );
+    routes.add(
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/plugin-chain",
+        get(plugin_chain::get_endpoint).put(plugin_chain::put_endpoint),
+    );
+}
+
+fn operation(routes: &mut Routes) {
+    routes.add("/livez", get(health::live));
+    routes.add("/readyz", get(health::ready));
+    routes.add("/metrics", get(health::metrics));
+    routes.add("/api/v1/health", get(health::ready));
+    routes.add("/api/v1/health/ping", get(health::live));
+    routes.add(
+        "/api/v1/auth/app-portal-access/{app_id}",
+        post(session::portal),
+    );
+    routes.add(
+        "/api/v1/auth/app/{app_id}/expire-all",
+        post(session::expire_all),
+    );
+    routes.add("/api/v1/auth/logout", post(session::logout));
+    routes.add("/api/v1/admin/backup", get(backup::get));
 }
 
 struct Routes(Router<Shared>);

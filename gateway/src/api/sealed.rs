@@ -9,7 +9,9 @@ use crate::domain::{Sealed, Secret};
 impl ApiState {
     /// Seals a text.
     pub(super) fn seal(&self, text: &[u8]) -> Result<Sealed, ApiError> {
-        self.vault.seal(&Secret::new(text)).map_err(ApiError::internal)
+        self.vault
+            .seal(&Secret::new(text))
+            .map_err(ApiError::internal)
     }
 
     /// Opens what [`Self::seal`] made.

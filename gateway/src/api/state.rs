@@ -12,12 +12,16 @@ use super::token::JwtSecret;
 use crate::domain::Clock;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+use crate::sandbox::Sandbox;
 use crate::store::vault::Vault;
-use crate::store::{IdempotencyRecord, Resource, Store, StoreError, Stored};
+use crate::store::{IdempotencyRecord, PageRequest, Resource, Store, StoreError, Stored};
 
 /// Bytes of a unit of the budget for bodies: a semaphore counts to 2^29 on small machines, and bodies of less
 /// than this cost about as much in other memory.
 const SHARE: usize = 1024;
+
+/// Records read at once where all of them are. Chosen: a page.
+const AT_ONCE: usize = 250;
 
 /// How often a change is made anew because the record was changed meanwhile.
 const EDIT_TRIES: usize = 8;
@@ -29,6 +33,8 @@ pub struct Rooms {
     pub store: Arc<dyn Store>,
     /// Seals the secrets of endpoints.
     pub vault: Arc<Vault>,
+    /// Takes plugins in and checks their configs.
+    pub sandbox: Arc<Sandbox>,
     /// Judges the URLs of endpoints.
     pub outbound: Arc<Outbound>,
     /// The time.
@@ -74,6 +80,21 @@ impl ApiState {
             })
     }
 
+    /// Every record of a parent, the oldest first.
+    pub(super) async fn all<T: Resource>(&self, parent: &str) -> Result<Vec<Stored<T>>, ApiError> {
+        let mut rows: Vec<Stored<T>> = Vec::new();
+        let mut page = PageRequest::first(AT_ONCE);
+        loop {
+            let more = self.store.list::<T>(parent, page).await?;
+            let last = more.len() < AT_ONCE;
+            rows.extend(more);
+            if last {
+                return Ok(rows);
+            }
+            page.cursor = rows.last().map(|row| row.seq);
+        }
+    }
+
     /// Changes a record: reads it, lets `change` make the new one, and starts over if somebody was faster.
     pub(super) async fn edit<T: Resource + Clone>(
         &self,
@@ -86,7 +107,11 @@ impl ApiState {
         for _ in 1..EDIT_TRIES {
             let mut value = stored.value.clone();
             change(&mut value)?;
-            match self.store.commit(vec![stored.update(&value)?], record.clone()).await {
+            match self
+                .store
+                .commit(vec![stored.update(&value)?], record.clone())
+                .await
+            {
                 Ok(_) => return Ok(value),
                 Err(StoreError::Stale { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -218,6 +218,11 @@ impl Sandbox {
         }
     }
 
+    /// The upload that a version is, as it was kept: for a copy of everything.
+    pub async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
+        self.pool.upload(version).await
+    }
+
     /// Removes a version's files. The caller knows that no chain refers to it.
     pub async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
         self.pool.forget(version).await
