@@ -31,7 +31,6 @@ pub(crate) struct OfOrganization {
 #[derive(Debug)]
 pub(crate) struct OwnedApp {
     pub(crate) app: Stored<Application>,
-    pub(crate) caller: Caller,
 }
 
 /// The application in the path, under its organization's token or its own.
@@ -99,7 +98,7 @@ impl FromRequestParts<Shared> for OwnedApp {
         let ReachedApp { app, caller } = ReachedApp::from_request_parts(parts, state).await?;
         match caller.scope {
             Scope::Application { .. } => Err(ApiError::Forbidden(NEEDS_ORGANIZATION)),
-            Scope::Administrator | Scope::Organization(_) => Ok(Self { app, caller }),
+            Scope::Administrator | Scope::Organization(_) => Ok(Self { app }),
         }
     }
 }

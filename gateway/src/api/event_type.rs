@@ -23,18 +23,11 @@ use crate::store::{Stored, records};
 /// Longest description and group name, in characters. Chosen: what a list can show.
 const MAX_DESCRIPTION: usize = 2_000;
 
-/// A new event type.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EventTypeIn {
-    name: Uid,
-    #[serde(flatten)]
-    rest: EventTypeUpdate,
-}
-
-/// All of an event type but its name.
+/// A new event type, or all of one; the name of one that is named in the path is ignored.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct EventTypeUpdate {
+pub(crate) struct EventTypeIn {
+    name: Option<Uid>,
     description: String,
     #[serde(default, deserialize_with = "not_null")]
     archived: Option<bool>,
@@ -105,10 +98,10 @@ impl From<EventType> for EventTypeOut {
     }
 }
 
-/// What [`EventTypeUpdate`] says, checked.
-struct Checked(EventTypeUpdate, Option<Uid>);
+/// What [`EventTypeIn`] says, checked.
+struct Checked(EventTypeIn, Option<Uid>);
 
-impl EventTypeUpdate {
+impl EventTypeIn {
     fn check(mut self) -> Result<Checked, ApiError> {
         let mut faults = Faults::default();
         faults.at_most(&self.description, "description", MAX_DESCRIPTION);
@@ -195,8 +188,10 @@ pub(crate) async fn create(
     twin: Twin,
     body: JsonBody,
 ) -> Result<Once<Answer>, ApiError> {
-    let EventTypeIn { name, rest } = body.parse()?;
-    let checked = rest.check()?;
+    let mut wanted: EventTypeIn = body.parse()?;
+    let missing = || ApiError::invalid(["body", "name"], "is required");
+    let name = wanted.name.take().ok_or_else(missing)?;
+    let checked = wanted.check()?;
     twin.once(&state, &caller, body.bytes(), async |pending| {
         let now = state.clock.wall();
         let found = state.store.find::<EventType>(org, name.as_str()).await?;
@@ -242,7 +237,7 @@ pub(crate) async fn put(
     State(state): State<Shared>,
     OfOrganization { org, .. }: OfOrganization,
     path: PathNames,
-    Json(wanted): Json<EventTypeUpdate>,
+    Json(wanted): Json<EventTypeIn>,
 ) -> Result<impl IntoResponse, ApiError> {
     let name = path.name("event_type_name")?;
     let checked = wanted.check()?;

@@ -151,14 +151,6 @@ impl Answer {
         Self { status, body }
     }
 
-    /// An answer without a body.
-    pub(crate) fn empty(status: StatusCode) -> Self {
-        Self {
-            status,
-            body: Bytes::new(),
-        }
-    }
-
     /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -172,9 +164,6 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        if self.body.is_empty() {
-            return self.status.into_response();
-        }
         let json = [(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),

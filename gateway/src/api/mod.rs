@@ -45,6 +45,9 @@ mod state;
 mod token;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub use backup::BACKUP_HEAD;
 pub use config::Config;
 pub use error::ApiError;

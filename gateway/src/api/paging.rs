@@ -231,7 +231,7 @@ mod tests {
                 assert!(crate::domain::Uid::parse(text).is_ok());
             }
         }
-        for text in ["", "app_1", "bgAAAAAAAAAA", "x", "-", "bgAAAAAAAAAAAA=="] {
+        for text in ["", "app_1", "cgAAAAAAAAAA", "x", "-", "bgAAAAAAAAAAAA=="] {
             assert_eq!(decode(text), None, "{text}");
         }
     }

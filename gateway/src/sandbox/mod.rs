@@ -29,7 +29,7 @@ mod ticker;
 mod turns;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::error::Error;
 use std::io;

@@ -17,7 +17,7 @@ use super::cache::tests::MemoryDigests;
 use super::*;
 
 /// The core module of the guest `hostile`.
-fn hostile() -> Bytes {
+pub(crate) fn hostile() -> Bytes {
     static WASM: OnceLock<Bytes> = OnceLock::new();
     WASM.get_or_init(|| std::fs::read(path_of("hostile")).unwrap().into())
         .clone()
