@@ -18,6 +18,7 @@ pub mod memory;
 mod page;
 pub mod records;
 pub mod sled;
+pub mod vault;
 
 use async_trait::async_trait;
 use bytes::Bytes;
