@@ -106,6 +106,25 @@ impl SendError {
         }
     }
 
+    /// Whether a connection ended that may have been dead before the request was written to it. Not so for
+    /// an HTTP/2 stream that the receiver reset: that was an answer.
+    pub(super) fn is_stale_connection(&self) -> bool {
+        let SendError::Reset(cause) = self else {
+            return false;
+        };
+        let mut next: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
+        while let Some(error) = next {
+            let ended = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+                error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+            });
+            if ended || error.is::<io::Error>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     pub(super) fn of_client(error: reqwest::Error) -> Self {
         // A URL may carry a token; it is recorded where it belongs and nowhere else.
         let error = error.without_url();

@@ -50,7 +50,7 @@ impl Receiver {
 
     /// Speaks TLS with the certificate.
     pub(crate) async fn start_tls(identity: &Identity, scripts: Vec<Vec<Act>>) -> Self {
-        Self::start_at(Ipv4Addr::LOCALHOST, Some(identity.acceptor()), scripts).await
+        Self::start_at(Ipv4Addr::LOCALHOST, Some(identity.acceptor(&[])), scripts).await
     }
 
     pub(crate) async fn start_at(
@@ -176,15 +176,16 @@ impl Identity {
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, alpn: &[&[u8]]) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivatePkcs8KeyDer::from(self.key.clone()).into();
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], key)
             .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 }

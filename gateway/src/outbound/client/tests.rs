@@ -270,6 +270,102 @@ async fn a_plain_server_behind_https_is_a_tls_failure() {
     assert_eq!(failure(&outbound, &url).await, ErrorKind::Tls);
 }
 
+/// Answers over HTTP/2 with the version of each request; counts connections.
+async fn start_http2(identity: &Identity) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    use http_body_util::Full;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = identity.acceptor(&[b"h2", b"http/1.1"]);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                let service = hyper::service::service_fn(async |request: http::Request<_>| {
+                    let _: &hyper::body::Incoming = request.body();
+                    let version = format!("{:?}", request.version());
+                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(
+                        version,
+                    ))))
+                });
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(stream, service).await;
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_receiver_offers_it() {
+    let identity = Identity::of("127.0.0.1");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(identity.pem().as_bytes()).unwrap();
+    let tls = TlsConfig {
+        extra_roots: vec![file.path().to_owned()],
+    };
+    let outbound = Outbound::new(&Config {
+        tls,
+        ..config(&["127.0.0.0/8"])
+    })
+    .unwrap();
+    let (address, connections) = start_http2(&identity).await;
+    let url = format!("https://{address}/");
+    for _ in 0..3 {
+        let response = post(&outbound, &url).await.unwrap();
+        assert_eq!(&response.body.bytes[..], b"HTTP/2.0");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn fields_of_the_connection_are_not_the_tenants() {
+    let receiver = Receiver::start([answer(OK)]).await;
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
+    let target = outbound.judge(&receiver.url()).unwrap();
+    let given = [
+        ("host", "metadata.google.internal"),
+        ("content-length", "1"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+        ("expect", "100-continue"),
+        ("user-agent", "own"),
+        ("x-own", "kept"),
+    ];
+    let given = given.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+    let headers = HeaderMap::from_iter(given);
+    outbound
+        .post(&target, headers, Bytes::from_static(b"{}"), DEADLINE)
+        .await
+        .unwrap();
+    let request = receiver.requests().remove(0).to_ascii_lowercase();
+    let mut fields: Vec<_> = request
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    fields.sort_unstable();
+    let host = format!("host: {}", receiver.address);
+    assert_eq!(
+        fields,
+        [
+            "accept: */*",
+            "content-length: 2",
+            &host,
+            "user-agent: own",
+            "x-own: kept"
+        ]
+    );
+}
+
 #[test]
 fn wrong_settings_are_named() {
     let mut empty = tempfile::NamedTempFile::new().unwrap();
