@@ -66,17 +66,28 @@ pub struct DueLane {
     pub earliest: Timestamp,
 }
 
-/// What happened to one delivery, and perhaps to its message's outbox entry.
+/// What happened to one delivery, and perhaps to its message's outbox entry. Row and attempt, where both
+/// are given, are of the same delivery.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The delivery's new state; replaces the row it had and that row's place in the due index.
     pub row: Option<DeliveryRow>,
     /// The attempt to append; the store assigns its `seq`.
     pub attempt: Option<Attempt>,
-    /// Kept until the delivery settles, so that retries send identical bytes.
+    /// Kept beside a parked row until the delivery settles, so that retries send identical bytes; dropped if
+    /// the delivery has no parked row after this outcome.
     pub shaped: Option<Shaped>,
     /// Removes this message's outbox entry: its last delivery is settled or parked.
     pub outbox_done: Option<Seq>,
+}
+
+impl Outcome {
+    /// The endpoint whose lane it happened in; none if only an outbox entry goes.
+    pub(crate) fn endpoint(&self) -> Option<EndpointId> {
+        let row = self.row.as_ref().map(|row| row.key);
+        row.or_else(|| self.attempt.as_ref().map(|attempt| attempt.delivery))
+            .map(|key| key.endpoint)
+    }
 }
 
 /// What a chain made of a message for one endpoint.

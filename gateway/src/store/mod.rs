@@ -8,9 +8,13 @@
 //! covers a crash. The entry goes in the very batch that settles or parks the message's last delivery.
 //! Whatever a call answers with `Ok` is on disk.
 
+#[cfg(test)]
+mod conformance;
 mod error;
 mod event_life;
 mod lease;
+mod lease_table;
+pub mod memory;
 mod page;
 pub mod records;
 
@@ -141,7 +145,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Option<Timestamp>, StoreError>;
 
     /// Commits what happened to deliveries, all of it or nothing. [`StoreError::Fenced`] if a shard of an
-    /// outcome is no longer this lease's: somebody else goes on with it.
+    /// outcome is no longer this lease's: somebody else goes on with it. What concerns a message that is
+    /// deleted meanwhile is dropped silently.
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError>;
 
     /// The message with this sequence number.
@@ -187,8 +192,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     // --- upkeep ------------------------------------------------------------------------------------
 
-    /// Deletes up to `budget` rows that have expired or whose owner is deleted, never a message before the
-    /// end of its deliveries. Returns how many; zero: nothing left to do.
+    /// Deletes about `budget` rows that have expired or whose owner is deleted (a message goes whole), never
+    /// a message of a living application before the end of its deliveries; one that they held up is looked
+    /// at again within two hours. Returns how many; zero: nothing left to do.
     async fn sweep(&self, now: Timestamp, budget: usize) -> Result<usize, StoreError>;
 
     /// Whether new messages can be taken, and if not, why.

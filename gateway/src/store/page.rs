@@ -45,4 +45,36 @@ impl PageRequest {
             order: Order::Ascending,
         }
     }
+
+    /// The sequence numbers the page may hold, both ends included; none if the cursor leaves no room.
+    pub(crate) fn span(&self) -> Option<(Seq, Seq)> {
+        match (self.scans_upwards(), self.cursor) {
+            (_, None) => Some((Seq(0), Seq(u64::MAX))),
+            (true, Some(Seq(at))) => Some((Seq(at.checked_add(1)?), Seq(u64::MAX))),
+            (false, Some(Seq(at))) => Some((Seq(0), Seq(at.checked_sub(1)?))),
+        }
+    }
+
+    /// Whether the rows are met from low to high numbers when going away from the cursor.
+    pub(crate) fn scans_upwards(&self) -> bool {
+        matches!(
+            (self.order, self.direction),
+            (Order::Ascending, Direction::Forward) | (Order::Descending, Direction::Backward)
+        )
+    }
+
+    /// Takes what fits from rows that come in scan order and gives them back in the page's order.
+    pub(crate) fn collect<T, E>(
+        &self,
+        rows: impl Iterator<Item = Result<Option<T>, E>>,
+    ) -> Result<Vec<T>, E> {
+        let mut page = rows
+            .filter_map(Result::transpose)
+            .take(self.limit)
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.direction == Direction::Backward {
+            page.reverse();
+        }
+        Ok(page)
+    }
 }

@@ -16,7 +16,9 @@ use crate::domain::{
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize,
+)]
 #[repr(u8)]
 pub enum Kind {
     /// Who runs events through the gateway.
@@ -39,6 +41,29 @@ pub enum Kind {
     Artifact = 9,
 }
 
+impl Kind {
+    /// Kinds whose records go when a record of this kind, their parent, is removed. (An endpoint's chain
+    /// has the application as parent; it goes by its identifier, which is the endpoint's.)
+    pub(crate) fn children(self) -> &'static [Kind] {
+        match self {
+            Kind::Organization => &[Kind::Application, Kind::EventType, Kind::Plugin],
+            Kind::Application => &[Kind::Endpoint, Kind::Chain, Kind::Plugin],
+            Kind::Plugin => &[Kind::PluginVersion],
+            Kind::Endpoint
+            | Kind::EventType
+            | Kind::PluginVersion
+            | Kind::Chain
+            | Kind::DeniedToken
+            | Kind::Artifact => &[],
+        }
+    }
+
+    /// Whether something is left to sweep after a record of this kind is removed.
+    pub(crate) fn owns(self) -> bool {
+        self == Kind::Endpoint || !self.children().is_empty()
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -56,7 +81,7 @@ impl fmt::Display for Kind {
 }
 
 /// A record as a backend keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Record {
     /// Its kind.
     pub kind: Kind,
