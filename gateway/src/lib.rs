@@ -2,7 +2,9 @@
 
 pub mod delivery;
 pub mod domain;
+pub mod ingest;
 pub mod metrics;
 pub mod outbound;
+pub mod sandbox;
 pub mod signing;
 pub mod store;

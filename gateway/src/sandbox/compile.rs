@@ -1,0 +1,202 @@
+//! Turns a checked component into machine code, one at a time, in a child process with limits: compiling runs on
+//! what strangers upload, can not be stopped from within, and a few kilobytes can keep it busy for minutes. Both
+//! halves are here: the gateway's, and the child's, which reads stdin and writes stdout and nothing else.
+
+use std::io::{Read as _, Write as _};
+use std::process::{ExitCode, Stdio};
+
+use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use super::config::{CompileLimits, Compiler};
+use super::{AdmitError, SandboxError, engine};
+
+/// The hidden subcommand under which a program must call [`compile_child_main`].
+pub const COMPILE_SUBCOMMAND: &str = "compile-plugin";
+
+/// The lowest priority: a compilation takes what deliveries leave.
+const NICE: i32 = 19;
+
+/// Bytes kept of what a failing child says.
+const COMPLAINT_BYTES: usize = 4 << 10;
+
+/// The child's word for "this can not be compiled", as opposed to being killed or not starting.
+const REFUSED: u8 = 65;
+
+/// The one compilation that may run and the few that may wait.
+#[derive(Debug)]
+pub(super) struct CompileQueue {
+    compiler: Compiler,
+    limits: CompileLimits,
+    waiting: Semaphore,
+    running: Semaphore,
+}
+
+impl CompileQueue {
+    pub(super) fn new(compiler: Compiler, limits: CompileLimits) -> Self {
+        let waiting = Semaphore::new(limits.queue + 1);
+        Self {
+            compiler,
+            limits,
+            waiting,
+            running: Semaphore::new(1),
+        }
+    }
+
+    /// The machine code of a component. Cancel-safe: a dropped future kills its child.
+    pub(super) async fn compile(&self, component: Bytes) -> Result<Vec<u8>, AdmitError> {
+        let _place = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| SandboxError::CompileQueueFull)?;
+        let _turn = self
+            .running
+            .acquire()
+            .await
+            .map_err(|_| SandboxError::CompileQueueFull)?;
+        match &self.compiler {
+            Compiler::SelfExe => {
+                self.in_child(Command::new("/proc/self/exe"), component)
+                    .await
+            }
+            Compiler::Helper(program) => self.in_child(Command::new(program), component).await,
+            Compiler::InProcess => in_process(component).await,
+        }
+    }
+
+    async fn in_child(
+        &self,
+        mut command: Command,
+        component: Bytes,
+    ) -> Result<Vec<u8>, AdmitError> {
+        let mut child = command
+            .arg(COMPILE_SUBCOMMAND)
+            .arg(self.limits.cpu_seconds.to_string())
+            .arg(self.limits.address_space_bytes.to_string())
+            // The gateway's environment holds secrets, the child works on a stranger's bytes.
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(SandboxError::Compiler)?;
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A child that dies early closes its end; its exit says why.
+                let _ = stdin.write_all(&component).await;
+            }
+        };
+        let work = async {
+            let (_, code, complaint) = tokio::join!(
+                feed,
+                read(stdout, self.limits.output_bytes + 1),
+                read(stderr, COMPLAINT_BYTES)
+            );
+            (child.wait().await, code, complaint)
+        };
+        let (status, code, complaint) = tokio::time::timeout(self.limits.wall(), work)
+            .await
+            .map_err(|_| AdmitError::TooCostly)?;
+        let status = status.map_err(SandboxError::Compiler)?;
+        if status.success() {
+            return if code.len() > self.limits.output_bytes {
+                Err(AdmitError::TooCostly)
+            } else {
+                Ok(code)
+            };
+        }
+        let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
+        if status.code() == Some(i32::from(REFUSED)) {
+            return Err(AdmitError::DoesNotCompile(complaint));
+        }
+        if status.code().is_none() {
+            // By a signal: CPU time, memory (which aborts) or a fault of the compiler.
+            tracing::warn!(%status, complaint, "the compiler was stopped by its limits");
+            return Err(AdmitError::TooCostly);
+        }
+        tracing::error!(%status, complaint, "the compiler does not run");
+        Err(SandboxError::ForeignCompiler.into())
+    }
+}
+
+/// Reads to the end, or to the bound: then the pipe closes and a writer with more to say fails.
+async fn read(from: Option<impl AsyncRead + Unpin>, bound: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        // What was read up to an error is judged by the child's exit.
+        let _ = from.take(bound as u64).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+async fn in_process(component: Bytes) -> Result<Vec<u8>, AdmitError> {
+    let work = move || {
+        let engine = engine::for_compiling()?;
+        engine
+            .precompile_component(&component)
+            .map_err(|error| AdmitError::DoesNotCompile(format!("{error:#}")))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|stopped| Err(SandboxError::Stopped(stopped).into()))
+}
+
+/// The whole life of the compile child. A program calls this, and nothing before it, when its first argument is
+/// [`COMPILE_SUBCOMMAND`]; the two that follow are seconds of CPU and bytes of address space.
+pub fn compile_child_main() -> ExitCode {
+    let mut limits = std::env::args().skip(2).map(|number| number.parse().ok());
+    let (Some(Some(cpu)), Some(Some(memory))) = (limits.next(), limits.next()) else {
+        eprintln!("usage: {COMPILE_SUBCOMMAND} CPU_SECONDS ADDRESS_SPACE_BYTES < component > code");
+        return ExitCode::from(64);
+    };
+    if let Err(error) = confine(cpu, memory) {
+        eprintln!("the limits of the compiler can not be set: {error}");
+        return ExitCode::FAILURE;
+    }
+    let mut component = Vec::new();
+    if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
+        eprintln!("the component can not be read: {error}");
+        return ExitCode::FAILURE;
+    }
+    let engine = match engine::for_compiling() {
+        Ok(engine) => engine,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match engine.precompile_component(&component) {
+        Ok(code) => match std::io::stdout().lock().write_all(&code) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+/// Takes from this process what a compiler does not need, before it reads anything.
+fn confine(cpu_seconds: u64, address_space: u64) -> rustix::io::Result<()> {
+    let most = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::Cpu, most(cpu_seconds))?;
+    setrlimit(Resource::As, most(address_space))?;
+    setrlimit(Resource::Core, most(0))?;
+    // It writes to a pipe only.
+    setrlimit(Resource::Fsize, most(0))?;
+    rustix::process::nice(NICE)?;
+    // The gateway's own death must not leave it behind.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The settings of the sandbox. Plain data with units and defaults; reads no file and no environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::Limits;
+
+/// Settings of the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where guests get their memory from; `pooled`.
+    pub memory: MemoryMode,
+    /// Guest slots of the pool; 256, each reserving 4 GiB of address space (not memory). More slots keep more
+    /// plugins warm. Fewer are used where that much is forbidden.
+    pub slots: u32,
+    /// Slots that stay warm, with a plugin's image mapped, while unused; 64.
+    pub warm_slots: u32,
+    /// Bytes of a warm slot's memory that are cleared rather than given back; 2 MiB, the arena of the SDK's
+    /// allocator. `warm_slots` times this is what idle slots may hold.
+    pub keep_resident_bytes: usize,
+    /// Guests running at once; twice the cores unless given.
+    pub guests: Option<usize>,
+    /// Guests of one application running at once; one less than `guests` unless given, so that a neighbour
+    /// finds a free place beside an application whose guests use all they may.
+    pub guests_per_application: Option<usize>,
+    /// Chains waiting for a place; 4,096. Past it a chain is answered with "unavailable".
+    pub waiting: usize,
+    /// Chains of one application waiting for a place; 256. As above.
+    pub waiting_per_application: usize,
+    /// Milliseconds that a chain waits for a place; 5,000. As above.
+    pub max_wait_ms: u64,
+    /// Plugin versions kept loaded; 1,000, about 50 KB each. Others are read from disk when called.
+    pub loaded_plugins: usize,
+    /// Bytes of chain results kept for repeated tries; 64 MiB.
+    pub memo_bytes: u64,
+    /// Bytes of an upload; 4 MiB.
+    pub upload_bytes: usize,
+    /// What compiles.
+    pub compiler: Compiler,
+    /// Bounds of a compilation.
+    pub compile: CompileLimits,
+    /// Bounds of guests and their results.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory: MemoryMode::Pooled,
+            slots: 256,
+            warm_slots: 64,
+            keep_resident_bytes: 2 << 20,
+            guests: None,
+            guests_per_application: None,
+            waiting: 4096,
+            waiting_per_application: 256,
+            max_wait_ms: 5_000,
+            loaded_plugins: 1_000,
+            memo_bytes: 64 << 20,
+            upload_bytes: 4 << 20,
+            compiler: Compiler::SelfExe,
+            compile: CompileLimits::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn guests(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.guests.unwrap_or(2 * cores).max(1)
+    }
+
+    /// Of `all` that run at once.
+    pub(super) fn guests_per_application(&self, all: usize) -> usize {
+        self.guests_per_application.unwrap_or(all - 1).clamp(1, all)
+    }
+
+    pub(super) fn max_wait(&self) -> Duration {
+        Duration::from_millis(self.max_wait_ms)
+    }
+}
+
+/// Where guests get their memory from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryMode {
+    /// From slots that are cleared and used again.
+    Pooled,
+    /// From the kernel for each call, about 25 us dearer, for who distrusts reuse.
+    Fresh,
+}
+
+/// What turns a plugin into machine code. It runs on what strangers upload and can not be stopped from within,
+/// hence a process of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compiler {
+    /// This program under its hidden subcommand [`COMPILE_SUBCOMMAND`](super::COMPILE_SUBCOMMAND).
+    SelfExe,
+    /// Another program that knows the subcommand, of the same build: for a program that embeds the gateway.
+    Helper(PathBuf),
+    /// A thread of this process, without limits on time or memory: only where every upload is trusted.
+    InProcess,
+}
+
+/// Bounds of one compilation and of those that wait for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompileLimits {
+    /// Compilations waiting behind the one that runs; 16. Past it an upload is refused for now.
+    pub queue: usize,
+    /// Seconds of CPU; 10. A 1.3 MB engine for JavaScript takes one.
+    pub cpu_seconds: u64,
+    /// Bytes of address space; 1 GiB.
+    pub address_space_bytes: u64,
+    /// Milliseconds until the process is killed; 60,000: it has the lowest priority, so more than its CPU.
+    pub wall_ms: u64,
+    /// Bytes of machine code; 64 MiB.
+    pub output_bytes: usize,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self {
+            queue: 16,
+            cpu_seconds: 10,
+            address_space_bytes: 1 << 30,
+            wall_ms: 60_000,
+            output_bytes: 64 << 20,
+        }
+    }
+}
+
+impl CompileLimits {
+    pub(super) fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_ms)
+    }
+}

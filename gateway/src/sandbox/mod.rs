@@ -1,0 +1,244 @@
+//! The sandbox: takes plugins in, and runs chains of them over events. The only room that names `wasmtime`.
+//!
+//! An upload is walked through `admit` and `structure` (is it a plugin, and cheap enough to compile), `compile`
+//! (a child process with limits) and `cache` (files), then asked to describe itself. An event is walked through
+//! `memo` (was this done before), `pool` (the code), `turns` and `fair` (whose turn), `chain` and `run`
+//! (a fresh instance per plugin under `limits`), on threads of its own if it is slow (`aside`).
+//!
+//! A guest sees its event, its config and a log, by `host`. It never sees a clock, randomness, a file, the network
+//! or a secret, and nothing of one call is there in the next. What a guest does never panics the gateway.
+
+mod admit;
+mod aside;
+mod cache;
+mod chain;
+mod compile;
+mod config;
+mod engine;
+mod fair;
+mod headers;
+mod host;
+mod limits;
+mod manifest;
+mod memo;
+mod meter;
+mod pool;
+mod result;
+mod run;
+mod schema;
+mod structure;
+mod ticker;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use crate::domain::{Digest, OnFailure};
+pub use cache::ArtifactDigests;
+pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
+pub use config::{CompileLimits, Compiler, Config, MemoryMode};
+pub use host::{LogLevel, LogLine};
+pub use limits::Limits;
+pub use manifest::Manifest;
+pub use result::{
+    ChainOutcome, ChainResult, ChainRun, Event, MemoKey, Step, StepOutcome, StepReport,
+};
+pub use schema::{ConfigProblem, SchemaError};
+pub use structure::StructureError;
+
+use aside::Aside;
+use cache::Cache;
+use chain::Chains;
+use fair::Bounds;
+use memo::Memo;
+use pool::{Loaded, Pool};
+use run::{Failure, Runner};
+use turns::Turns;
+
+/// The name under which plugins that are taken in wait for their turn, as if they were one application's.
+const UPLOADS: &str = "uploads";
+
+/// The sandbox of one gateway. Must be made and used within a tokio runtime.
+#[derive(Debug)]
+pub struct Sandbox {
+    chains: Chains,
+    memo: Memo,
+}
+
+/// A plugin that was taken in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Admitted {
+    pub digest: Digest,
+    /// Bytes of the upload.
+    pub size: u64,
+    pub manifest: Manifest,
+}
+
+/// Why the sandbox can not do its part. None of it is a plugin's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("the WebAssembly engine does not start")]
+    Engine(#[source] Box<dyn Error + Send + Sync>),
+    #[error("a file of the plugins fails: {path}")]
+    Files { path: PathBuf, source: io::Error },
+    #[error("the plugin version {0} is not in this gateway's directory")]
+    NoSuchVersion(Digest),
+    #[error("too many plugins wait to be compiled")]
+    CompileQueueFull,
+    #[error("the compiler of plugins does not start")]
+    Compiler(#[source] io::Error),
+    #[error("the compiler of plugins does not run, or is of another build than this gateway")]
+    ForeignCompiler,
+    #[error("a plugin version that was taken once is not taken any more")]
+    Refused(#[source] Box<AdmitError>),
+    #[error("the sandbox is busy")]
+    Busy,
+    #[error("the work was stopped")]
+    Stopped(#[source] tokio::task::JoinError),
+}
+
+/// Why an upload is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    #[error("the plugin is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the upload is neither a WebAssembly component nor a module")]
+    NotWasm,
+    #[error("the plugin {0}")]
+    Structure(#[from] StructureError),
+    #[error(
+        "the module does not hold a plugin: it must be built for wasm32-unknown-unknown against the world hookmill:plugin/plugin@0.1.0"
+    )]
+    NotAPlugin(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the upload can not be read")]
+    Malformed(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the plugin imports {0}, which this gateway does not offer")]
+    Import(String),
+    #[error("the plugin exports {0}, which is not part of a plugin")]
+    Export(String),
+    #[error("the plugin does not export hookmill:plugin/transformer@0.1.0")]
+    NoTransformer,
+    #[error(
+        "the plugin's imports or exports have other types than hookmill:plugin@0.1.0, or it needs more than a plugin may"
+    )]
+    Contract(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the plugin does not compile: {0}")]
+    DoesNotCompile(String),
+    #[error("compiling the plugin takes more time or memory than allowed")]
+    TooCostly,
+    #[error("the plugin can not describe itself: {0}")]
+    Describe(String),
+    #[error("the plugin's {field} {problem}")]
+    Manifest {
+        field: &'static str,
+        problem: &'static str,
+    },
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+impl Sandbox {
+    /// Makes the sandbox, with its files in `dir`.
+    pub fn new(
+        config: Config,
+        dir: PathBuf,
+        digests: Arc<dyn ArtifactDigests>,
+    ) -> Result<Self, SandboxError> {
+        let (engine, slots) = engine::for_guests(&config)?;
+        let cache = Cache::open(&dir, &engine, digests)?;
+        let running = config.guests().min(slots);
+        let bounds = Bounds {
+            running,
+            running_per_tenant: config.guests_per_application(running),
+            waiting: config.waiting,
+            waiting_per_tenant: config.waiting_per_application,
+        };
+        let memo = Memo::new(config.memo_bytes);
+        let chains = Chains {
+            pool: Pool::new(engine.clone(), cache, &config)?,
+            turns: Turns::new(bounds, config.max_wait()),
+            runner: Arc::new(Runner::new(engine, config.limits)?),
+            aside: Aside::start()?,
+        };
+        Ok(Self { chains, memo })
+    }
+
+    /// Takes a plugin in: checks it, compiles it, asks what it is, keeps it. Once this has answered the version is
+    /// on disk and may be referenced.
+    pub async fn admit(&self, upload: Bytes) -> Result<Admitted, AdmitError> {
+        let (digest, size) = (Digest::of(&upload), upload.len() as u64);
+        let loaded = self.chains.pool.take(upload.clone()).await?;
+        match self.describe(loaded.clone()).await {
+            Ok(manifest) => {
+                self.chains.pool.keep(upload, loaded).await?;
+                Ok(Admitted {
+                    digest,
+                    size,
+                    manifest,
+                })
+            }
+            Err(error) => {
+                self.chains.pool.discard(digest).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn describe(&self, plugin: Arc<Loaded>) -> Result<Manifest, AdmitError> {
+        let turn = self
+            .chains
+            .turns
+            .take(&Arc::from(UPLOADS))
+            .await
+            .ok_or(SandboxError::Busy)?;
+        let runner = self.chains.runner.clone();
+        let described = self.chains.aside.run(async move {
+            let _turn = turn;
+            runner.describe(&plugin).await
+        });
+        match described.await.map_err(SandboxError::Stopped)? {
+            Ok(said) => manifest::judge(said),
+            Err(Failure::Plugin { error, .. }) => Err(AdmitError::Describe(error)),
+            Err(Failure::NoSlot) => Err(SandboxError::Busy.into()),
+        }
+    }
+
+    /// Runs a chain over an event, or answers with what it came to before. Fails by its outcome alone.
+    pub async fn run_chain(&self, run: ChainRun) -> ChainResult {
+        match run.memo_key.clone() {
+            Some(key) => self.memo.get_or_run(&key, self.chains.run(run)).await,
+            None => self.chains.run(run).await.result,
+        }
+    }
+
+    /// Removes a version's files. The caller knows that no chain refers to it.
+    pub async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
+        self.chains.pool.forget(version).await
+    }
+
+    /// Checks a config against a manifest's schema.
+    pub fn validate_config(schema: &Value, config: &Value) -> Result<(), Vec<ConfigProblem>> {
+        schema::validate(schema, config)
+    }
+}
+
+impl SandboxError {
+    /// A version that was taken before fails to load: the gateway's trouble, unless it is only that already.
+    fn refused(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Sandbox(error) => error,
+            error => Self::Refused(Box::new(error)),
+        }
+    }
+}
