@@ -3,6 +3,7 @@
 pub mod api;
 pub mod delivery;
 pub mod domain;
+pub mod ingest;
 pub mod metrics;
 pub mod outbound;
 pub mod sandbox;

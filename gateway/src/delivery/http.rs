@@ -52,3 +52,6 @@ pub async fn attempt(
         Err(error) => AttemptReport::of_error(&error, floor, duration),
     }
 }
+
+#[cfg(test)]
+mod tests;

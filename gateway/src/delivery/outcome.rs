@@ -180,3 +180,90 @@ fn text(response: &Response) -> String {
     }
     body.into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const FLOOR: Duration = Duration::from_secs(60);
+
+    fn verdict(status: u16, headers: &[(&'static str, &str)]) -> Option<Verdict> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect();
+        let class = judge_status(StatusCode::from_u16(status).unwrap())?;
+        Some(class.verdict(&headers, FLOOR, || Timestamp::from_millis(0)))
+    }
+
+    fn retry(seconds: Option<u64>, slow_down: bool) -> Option<Verdict> {
+        Some(Verdict::Retry {
+            not_before: seconds.map(Duration::from_secs),
+            slow_down,
+        })
+    }
+
+    #[test]
+    fn every_status_has_the_verdict_of_the_table() {
+        for status in 100..=999 {
+            let expected = match status {
+                200..=299 => Some(Verdict::Success),
+                410 => Some(Verdict::Gone),
+                429 => retry(Some(60), true),
+                502 | 504 => retry(None, true),
+                100..=599 => retry(None, false),
+                _ => None,
+            };
+            assert_eq!(verdict(status, &[]), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_counts_where_the_table_says() {
+        for status in 100..=599 {
+            let expected = match status {
+                200..=299 => Some(Verdict::Success),
+                410 => Some(Verdict::Gone),
+                413 | 503 => retry(Some(120), false),
+                429 | 502 | 504 => retry(Some(120), true),
+                _ => retry(None, false),
+            };
+            assert_eq!(
+                verdict(status, &[("retry-after", "120")]),
+                expected,
+                "{status}"
+            );
+        }
+        // It may ask for less than the floor, but not for nothing.
+        assert_eq!(verdict(429, &[("retry-after", "5")]), retry(Some(5), true));
+        assert_eq!(verdict(429, &[("retry-after", "0")]), retry(Some(60), true));
+        assert_eq!(
+            verdict(429, &[("retry-after", "soon")]),
+            retry(Some(60), true)
+        );
+    }
+
+    #[test]
+    fn a_receiver_may_abort_a_failed_message() {
+        let abort = [("webhook-delivery", "abort-message")];
+        for status in 100..=599 {
+            let expected = match status {
+                200..=299 => Verdict::Success,
+                410 => Verdict::Gone,
+                _ => Verdict::Abort,
+            };
+            assert_eq!(verdict(status, &abort), Some(expected), "{status}");
+        }
+        assert_eq!(
+            verdict(500, &[("webhook-delivery", "go-on")]),
+            retry(None, false)
+        );
+    }
+}

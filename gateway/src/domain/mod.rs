@@ -33,5 +33,5 @@ pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
-pub use retry::{RetryPolicy, RetryPolicyError};
+pub use retry::{RetryPolicy, RetryPolicyError, parse_duration};
 pub use secret::{Sealed, Secret};

@@ -115,7 +115,8 @@ impl From<RetryPolicy> for Vec<u64> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, RetryPolicyError> {
+/// Reads one duration: a whole number and a unit, `ms`, `s`, `m`, `h` or `d`.
+pub fn parse_duration(text: &str) -> Result<Duration, RetryPolicyError> {
     let unreadable = || RetryPolicyError::Unreadable(text.to_owned());
     let digits = text
         .find(|c: char| !c.is_ascii_digit())

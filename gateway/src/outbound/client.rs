@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use reqwest::{Client, Request};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +19,22 @@ use super::dial::{Clients, noting_dial};
 use super::failure::SendError;
 use super::judge::{self, Refusal, TargetUrl};
 use super::resolve::{LookupError, NameResolver};
+
+/// Fields that belong to the connection and not to the message: given by a tenant they would move the
+/// request to another virtual host, or cut it where the next one on the connection would begin.
+const CONNECTION_FIELDS: [HeaderName; 11] = [
+    HOST,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    CONNECTION,
+    UPGRADE,
+    EXPECT,
+    TE,
+    TRAILER,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// The way out. Cheap to clone; all clones share connections.
 #[derive(Debug, Clone)]
@@ -86,19 +106,23 @@ impl Outbound {
 
     /// Sends one POST. `deadline` runs from now to the end of the response head; the body is read for
     /// whatever is left of it. A reused connection that ends without an answer is tried once more on a
-    /// fresh one: the receiver's idle timeout is not the message's failure.
+    /// fresh one: the receiver's idle timeout is not the message's failure. Header fields that belong to the
+    /// connection are left out.
     ///
     /// Cancel-safe: a dropped future closes its connection; the receiver may have got the request.
     pub async fn post(
         &self,
         target: &TargetUrl,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         body: Bytes,
         deadline: Duration,
     ) -> Result<Response, SendError> {
         let until = Instant::now() + deadline;
         // Again, because the client asks the resolver about names only.
         judge::judge_place(target, &self.0.allow).map_err(SendError::BlockedAddress)?;
+        for name in &CONNECTION_FIELDS {
+            headers.remove(name);
+        }
         let clients = &self.0.clients;
         let client = if self.0.allow.is_own_port(target.port()) {
             &clients.own_port
@@ -107,7 +131,7 @@ impl Outbound {
         };
         let first = send(client, target, headers.clone(), body.clone(), until);
         let response = match noting_dial(first).await {
-            (Err(SendError::Reset(_)), false) => {
+            (Err(error), false) if error.is_stale_connection() => {
                 send(&clients.fresh, target, headers, body, until).await?
             }
             (result, _) => result?,
@@ -172,3 +196,6 @@ impl std::fmt::Debug for Inner {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,8 @@ pub struct DnsConfig {
     pub timeout_ms: u64,
     /// Answers kept for their time to live, in number of answers.
     pub cache_entries: u64,
-    /// Lookups at a time; others wait inside their own timeout.
+    /// Lookups at a time; others wait inside their own timeout. More than the deliveries in flight, so that
+    /// names whose servers are silent keep nobody else's waiting.
     pub concurrent_lookups: usize,
 }
 
@@ -62,7 +63,8 @@ pub struct DnsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
-    /// Idle connections kept per scheme, host and port.
+    /// Idle connections kept per scheme, host and port. All together there are at most as many as requests
+    /// that ended within the idle timeout.
     pub idle_per_host: usize,
     /// Close a connection idle for so many milliseconds.
     pub idle_timeout_ms: u64,
@@ -138,8 +140,8 @@ impl Default for DnsConfig {
             timeout_ms: 5_000,
             // Chosen: an answer takes about 1 KiB.
             cache_entries: 4_096,
-            // Chosen: each asks twice (A and AAAA), each time from a socket of its own.
-            concurrent_lookups: 128,
+            // Chosen: each takes up to two sockets for a moment (A and AAAA), well below common limits.
+            concurrent_lookups: 512,
         }
     }
 }

@@ -31,8 +31,8 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// No connection was made.
-    #[error("blocked: {0}")]
-    BlockedAddress(Refusal),
+    #[error("blocked")]
+    BlockedAddress(#[source] Refusal),
     /// NXDOMAIN, SERVFAIL, no addresses.
     #[error("the host has no usable DNS answer")]
     Dns(#[source] Box<dyn Error + Send + Sync>),
@@ -104,6 +104,25 @@ impl SendError {
             Some(cause) => format!("{self}: {cause}"),
             None => self.to_string(),
         }
+    }
+
+    /// Whether a connection ended that may have been dead before the request was written to it. Not so for
+    /// an HTTP/2 stream that the receiver reset: that was an answer.
+    pub(super) fn is_stale_connection(&self) -> bool {
+        let SendError::Reset(cause) = self else {
+            return false;
+        };
+        let mut next: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
+        while let Some(error) = next {
+            let ended = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+                error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+            });
+            if ended || error.is::<io::Error>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 
     pub(super) fn of_client(error: reqwest::Error) -> Self {

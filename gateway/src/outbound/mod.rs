@@ -20,6 +20,8 @@ mod failure;
 mod judge;
 mod name;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod stub;
 
 pub use address::AddressRule;
 pub use allow::{HostPattern, HostPatternError};

@@ -26,6 +26,11 @@ const MAX_DIALLED: usize = 8;
 /// Tries within the timeout: one lost datagram must not fail an attempt.
 const TRIES: u32 = 2;
 
+/// Longest life of a cached answer, whatever its time to live says. Chosen: a receiver that moves, or a name
+/// that is mended, is found again within one step of the retry schedule.
+const MAX_POSITIVE_TTL: Duration = Duration::from_secs(300);
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
+
 /// Why a name has no addresses to dial.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookupError {
@@ -79,6 +84,8 @@ impl NameResolver {
         options.timeout = limit / TRIES;
         options.attempts = TRIES as usize - 1;
         options.cache_size = config.cache_entries;
+        options.positive_max_ttl = Some(MAX_POSITIVE_TTL);
+        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Room for both questions of every lookup that the semaphore admits.
         options.max_active_requests = config.concurrent_lookups.saturating_mul(2).max(2);
@@ -173,3 +180,6 @@ impl Resolve for ResolverHook {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

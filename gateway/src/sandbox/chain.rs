@@ -5,10 +5,11 @@ use std::mem;
 use std::sync::Arc;
 
 use super::SandboxError;
-use super::pool::Pool;
+use super::aside::Aside;
+use super::pool::{Loaded, Pool};
 use super::result::{ChainOutcome, ChainResult, ChainRun, Event, Step, StepOutcome, StepReport};
 use super::run::{Answer, Called, Failure, FailureKind, Runner};
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use crate::domain::OnFailure;
 
 /// A result, and whether the same event and chain would come to it again.
@@ -18,26 +19,52 @@ pub(super) struct Ran {
     pub(super) repeatable: bool,
 }
 
-/// Runs the chain to its end or to the first plugin that ends it.
-pub(super) async fn run(pool: &Pool, turns: &Arc<Turns>, runner: &Runner, run: ChainRun) -> Ran {
-    let Some(first) = run.steps.first() else {
-        return only(ChainOutcome::Pass);
-    };
-    let longest = runner.limits().chain_length;
-    if run.steps.len() > longest {
-        let error = format!("the chain has more than {longest} plugins");
-        return only(failed(first, error, true));
-    }
-    let mut plugins = Vec::with_capacity(run.steps.len());
-    for step in run.steps.iter() {
-        match pool.get(step.version).await {
-            Ok(plugin) => plugins.push(plugin),
-            Err(error) => return only(not_loaded(step, &error)),
+/// What runs chains.
+#[derive(Debug)]
+pub(super) struct Chains {
+    pub(super) pool: Pool,
+    pub(super) turns: Arc<Turns>,
+    pub(super) runner: Arc<Runner>,
+    pub(super) aside: Aside,
+}
+
+impl Chains {
+    /// Runs a chain to its end or to the first plugin that ends it.
+    pub(super) async fn run(&self, run: ChainRun) -> Ran {
+        let Some(first) = run.steps.first() else {
+            return only(ChainOutcome::Pass);
+        };
+        let longest = self.runner.limits().chain_length;
+        if run.steps.len() > longest {
+            let error = format!("the chain has more than {longest} plugins");
+            return only(failed(first, error, true));
         }
+        let mut plugins = Vec::with_capacity(run.steps.len());
+        for step in run.steps.iter() {
+            match self.pool.get(step.version).await {
+                Ok(plugin) => plugins.push(plugin),
+                Err(error) => return only(not_loaded(step, &error)),
+            }
+        }
+        let Some(turn) = self.turns.take(&run.tenant).await else {
+            return only(ChainOutcome::Unavailable);
+        };
+        let walk = walk(self.runner.clone(), run, plugins, turn);
+        // Stopped only with the runtime, when nobody waits for an answer.
+        self.aside
+            .run(walk)
+            .await
+            .unwrap_or_else(|_| only(ChainOutcome::Unavailable))
     }
-    let Some(mut turn) = turns.take(&run.tenant).await else {
-        return only(ChainOutcome::Unavailable);
-    };
+}
+
+/// Calls the plugins one after the other. It waits for nothing but the guests' next tick.
+async fn walk(
+    runner: Arc<Runner>,
+    run: ChainRun,
+    plugins: Vec<Arc<Loaded>>,
+    mut turn: Turn,
+) -> Ran {
     let mut walk = Walk {
         event: run.event,
         touched: false,

@@ -74,8 +74,8 @@ impl Config {
         self.guests.unwrap_or(2 * cores).max(1)
     }
 
-    pub(super) fn guests_per_application(&self) -> usize {
-        let all = self.guests();
+    /// Of `all` that run at once.
+    pub(super) fn guests_per_application(&self, all: usize) -> usize {
         self.guests_per_application.unwrap_or(all - 1).clamp(1, all)
     }
 

@@ -20,15 +20,15 @@ const SMALLER_POOLS: [u32; 2] = [64, 16];
 /// default size.
 const TABLE_KEEP_RESIDENT: usize = 80 << 10;
 
-/// The engine that runs guests.
-pub(super) fn for_guests(config: &Config) -> Result<Engine, SandboxError> {
+/// The engine that runs guests, and how many at once.
+pub(super) fn for_guests(config: &Config) -> Result<(Engine, usize), SandboxError> {
     if config.memory == MemoryMode::Pooled {
         let smaller = SMALLER_POOLS
             .into_iter()
             .filter(|slots| *slots < config.slots);
         for slots in std::iter::once(config.slots).chain(smaller) {
             match build(InstanceAllocationStrategy::Pooling(pool(config, slots))) {
-                Ok(engine) => return Ok(engine),
+                Ok(engine) => return Ok((engine, slots as usize)),
                 Err(error) => tracing::warn!(
                     slots,
                     error = format!("{error:#}"),
@@ -38,7 +38,7 @@ pub(super) fn for_guests(config: &Config) -> Result<Engine, SandboxError> {
         }
         tracing::warn!("guests get fresh memory for each call, about 25 us dearer");
     }
-    for_compiling()
+    Ok((for_compiling()?, usize::MAX))
 }
 
 /// The engine that only compiles: it reserves nothing.
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn both_engines_take_the_same_machine_code() {
-        let guests = for_guests(&Config {
+        let (guests, _) = for_guests(&Config {
             slots: 4,
             ..Config::default()
         })

@@ -1,14 +1,15 @@
 //! The sandbox: takes plugins in, and runs chains of them over events. The only room that names `wasmtime`.
 //!
-//! An upload is walked through [`admit`] and [`structure`] (is it a plugin, and cheap enough to compile), [`compile`]
-//! (a child process with limits) and [`cache`] (files), then asked to describe itself. An event is walked through
-//! [`memo`] (was this done before), [`pool`] (the code), [`turns`] and [`fair`] (whose turn), [`chain`] and [`run`]
-//! (a fresh instance per plugin under [`limits`]).
+//! An upload is walked through `admit` and `structure` (is it a plugin, and cheap enough to compile), `compile`
+//! (a child process with limits) and `cache` (files), then asked to describe itself. An event is walked through
+//! `memo` (was this done before), `pool` (the code), `turns` and `fair` (whose turn), `chain` and `run`
+//! (a fresh instance per plugin under `limits`), on threads of its own if it is slow (`aside`).
 //!
-//! A guest sees its event, its config and a log, by [`host`]. It never sees a clock, randomness, a file, the network
+//! A guest sees its event, its config and a log, by `host`. It never sees a clock, randomness, a file, the network
 //! or a secret, and nothing of one call is there in the next. What a guest does never panics the gateway.
 
 mod admit;
+mod aside;
 mod cache;
 mod chain;
 mod compile;
@@ -18,6 +19,7 @@ mod fair;
 mod headers;
 mod host;
 mod limits;
+mod manifest;
 mod memo;
 mod meter;
 mod pool;
@@ -46,25 +48,29 @@ pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
 pub use config::{CompileLimits, Compiler, Config, MemoryMode};
 pub use host::{LogLevel, LogLine};
 pub use limits::Limits;
+pub use manifest::Manifest;
 pub use result::{
     ChainOutcome, ChainResult, ChainRun, Event, MemoKey, Step, StepOutcome, StepReport,
 };
 pub use schema::{ConfigProblem, SchemaError};
 pub use structure::StructureError;
 
+use aside::Aside;
 use cache::Cache;
+use chain::Chains;
 use fair::Bounds;
 use memo::Memo;
-use pool::Pool;
+use pool::{Loaded, Pool};
 use run::{Failure, Runner};
 use turns::Turns;
+
+/// The name under which plugins that are taken in wait for their turn, as if they were one application's.
+const UPLOADS: &str = "uploads";
 
 /// The sandbox of one gateway. Must be made and used within a tokio runtime.
 #[derive(Debug)]
 pub struct Sandbox {
-    pool: Pool,
-    turns: Arc<Turns>,
-    runner: Runner,
+    chains: Chains,
     memo: Memo,
 }
 
@@ -75,18 +81,6 @@ pub struct Admitted {
     /// Bytes of the upload.
     pub size: u64,
     pub manifest: Manifest,
-}
-
-/// What a plugin says of itself, checked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// 1 to 64 lower-case letters, digits, dots, dashes and underscores, beginning with a letter or digit.
-    pub name: String,
-    /// A label for people, at most 64 bytes.
-    pub version: String,
-    /// At most 1,024 bytes.
-    pub summary: String,
-    pub config_schema: Value,
 }
 
 /// Why the sandbox can not do its part. None of it is a plugin's fault.
@@ -161,35 +155,33 @@ impl Sandbox {
         dir: PathBuf,
         digests: Arc<dyn ArtifactDigests>,
     ) -> Result<Self, SandboxError> {
-        let engine = engine::for_guests(&config)?;
+        let (engine, slots) = engine::for_guests(&config)?;
         let cache = Cache::open(&dir, &engine, digests)?;
+        let running = config.guests().min(slots);
         let bounds = Bounds {
-            running: config.guests(),
-            running_per_tenant: config.guests_per_application(),
+            running,
+            running_per_tenant: config.guests_per_application(running),
             waiting: config.waiting,
             waiting_per_tenant: config.waiting_per_application,
         };
-        Ok(Self {
+        let memo = Memo::new(config.memo_bytes);
+        let chains = Chains {
             pool: Pool::new(engine.clone(), cache, &config)?,
             turns: Turns::new(bounds, config.max_wait()),
-            memo: Memo::new(config.memo_bytes),
-            runner: Runner::new(engine, config.limits)?,
-        })
+            runner: Arc::new(Runner::new(engine, config.limits)?),
+            aside: Aside::start()?,
+        };
+        Ok(Self { chains, memo })
     }
 
     /// Takes a plugin in: checks it, compiles it, asks what it is, keeps it. Once this has answered the version is
     /// on disk and may be referenced.
     pub async fn admit(&self, upload: Bytes) -> Result<Admitted, AdmitError> {
         let (digest, size) = (Digest::of(&upload), upload.len() as u64);
-        let loaded = self.pool.take(upload.clone()).await?;
-        let described = match self.runner.describe(&loaded).await {
-            Ok(manifest) => manifest_of(manifest),
-            Err(Failure::Plugin { error, .. }) => Err(AdmitError::Describe(error)),
-            Err(Failure::NoSlot) => Err(SandboxError::Busy.into()),
-        };
-        match described {
+        let loaded = self.chains.pool.take(upload.clone()).await?;
+        match self.describe(loaded.clone()).await {
             Ok(manifest) => {
-                self.pool.keep(upload, loaded).await?;
+                self.chains.pool.keep(upload, loaded).await?;
                 Ok(Admitted {
                     digest,
                     size,
@@ -197,24 +189,36 @@ impl Sandbox {
                 })
             }
             Err(error) => {
-                self.pool.discard(digest).await?;
+                self.chains.pool.discard(digest).await?;
                 Err(error)
             }
+        }
+    }
+
+    async fn describe(&self, plugin: Arc<Loaded>) -> Result<Manifest, AdmitError> {
+        let turn = self
+            .chains
+            .turns
+            .take(&Arc::from(UPLOADS))
+            .await
+            .ok_or(SandboxError::Busy)?;
+        let runner = self.chains.runner.clone();
+        let described = self.chains.aside.run(async move {
+            let _turn = turn;
+            runner.describe(&plugin).await
+        });
+        match described.await.map_err(SandboxError::Stopped)? {
+            Ok(said) => manifest::judge(said),
+            Err(Failure::Plugin { error, .. }) => Err(AdmitError::Describe(error)),
+            Err(Failure::NoSlot) => Err(SandboxError::Busy.into()),
         }
     }
 
     /// Runs a chain over an event, or answers with what it came to before. Fails by its outcome alone.
     pub async fn run_chain(&self, run: ChainRun) -> ChainResult {
         match run.memo_key.clone() {
-            Some(key) => {
-                let run = chain::run(&self.pool, &self.turns, &self.runner, run);
-                self.memo.get_or_run(&key, run).await
-            }
-            None => {
-                chain::run(&self.pool, &self.turns, &self.runner, run)
-                    .await
-                    .result
-            }
+            Some(key) => self.memo.get_or_run(&key, self.chains.run(run)).await,
+            None => self.chains.run(run).await.result,
         }
     }
 
@@ -225,7 +229,7 @@ impl Sandbox {
 
     /// Removes a version's files. The caller knows that no chain refers to it.
     pub async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
-        self.pool.forget(version).await
+        self.chains.pool.forget(version).await
     }
 
     /// Checks a config against a manifest's schema.
@@ -242,38 +246,4 @@ impl SandboxError {
             error => Self::Refused(Box::new(error)),
         }
     }
-}
-
-fn manifest_of(said: host::Manifest) -> Result<Manifest, AdmitError> {
-    let refuse = |field, problem| Err(AdmitError::Manifest { field, problem });
-    let name = said.name.as_bytes();
-    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b);
-    if !(1..=64).contains(&name.len())
-        || !name.iter().all(plain)
-        || !name[0].is_ascii_alphanumeric()
-    {
-        return refuse(
-            "name",
-            "is not 1 to 64 lower-case letters, digits, dots, dashes or underscores",
-        );
-    }
-    if said.version.len() > 64 || said.version.chars().any(char::is_control) {
-        return refuse(
-            "version",
-            "is longer than 64 bytes or has control characters",
-        );
-    }
-    if said.summary.len() > 1024 || said.summary.chars().any(char::is_control) {
-        return refuse(
-            "summary",
-            "is longer than 1,024 bytes or has control characters",
-        );
-    }
-    let config_schema = schema::parse(&said.config_schema)?;
-    Ok(Manifest {
-        name: said.name,
-        version: said.version,
-        summary: said.summary,
-        config_schema,
-    })
 }

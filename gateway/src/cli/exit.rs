@@ -1,0 +1,55 @@
+//! How a command ends: one exit code per kind of failure, and a chain of causes for people.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::GatewayError;
+use crate::config::ConfigError;
+use crate::store::StoreError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Exit code 2, as for an unknown flag: the settings cannot be used.
+    #[error("the settings cannot be used")]
+    Settings(#[from] ConfigError),
+    /// Exit code 3 to 6 by cause: the gateway did not start or did not end well.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// Exit code 1: the peer refused or could not be reached, a file could not be read, and so on.
+    #[error("{0}")]
+    Refused(String),
+    /// Exit code 1.
+    #[error(transparent)]
+    Other(Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    pub(crate) fn other(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Failure::Other(cause.into())
+    }
+
+    /// The README's table of exit codes.
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Settings(_) => 2,
+            Failure::Gateway(GatewayError::Listen { .. }) => 3,
+            Failure::Gateway(GatewayError::Store(StoreError::Locked)) => 4,
+            Failure::Gateway(GatewayError::Store(StoreError::NewerFormat { .. })) => 5,
+            Failure::Gateway(GatewayError::Store(StoreError::Damaged { .. })) => 6,
+            Failure::Gateway(_) | Failure::Refused(_) | Failure::Other(_) => 1,
+        }
+    }
+
+    /// Prints the failure with its causes and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprint!("hookmill: {self}");
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            eprint!(": {error}");
+            cause = error.source();
+        }
+        eprintln!();
+        ExitCode::from(self.code())
+    }
+}

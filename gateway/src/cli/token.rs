@@ -1,0 +1,76 @@
+//! `hookmill token`: prints just the token, so that a script can take it from standard output.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use crate::api::{JwtSecret, TokenFor};
+use crate::config::{self, Overrides};
+use crate::domain::{ApplicationId, Clock as _, OrganizationId, SystemClock};
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The organization, `org_…`, or `new` for one that does not exist yet.
+    #[arg(long, value_name = "ORG_ID", required_unless_present = "admin")]
+    org: Option<String>,
+    /// One application of it, `app_…`: the token reaches nothing else.
+    #[arg(long, value_name = "APP_ID", requires = "org")]
+    app: Option<ApplicationId>,
+    /// A token for the operator: limits, audit, backup, all organizations.
+    #[arg(long, conflicts_with_all = ["org", "app"])]
+    admin: bool,
+    /// How long it is valid: `30m`, `1h`, `30d`. Default: 30 days, 1 hour for an application.
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    ttl: Option<Duration>,
+    /// Where `serve` made the secret file; not needed where HOOKMILL_JWT_SECRET is set.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Settings file that may hold either.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
+    println!("{}", mint(args)?);
+    Ok(())
+}
+
+fn mint(args: &TokenArgs) -> Result<String, Failure> {
+    let clock = SystemClock::start();
+    let subject = match (&args.org, args.app) {
+        (None, _) => TokenFor::Administrator,
+        (Some(org), None) => TokenFor::Organization(organization(org, &clock)?),
+        (Some(org), Some(app)) => TokenFor::Application { org: organization(org, &clock)?, app },
+    };
+    secret(args.config.as_deref(), args.data_dir.as_deref())?
+        .mint(subject, args.ttl, clock.wall())
+        .map_err(Failure::other)
+}
+
+fn organization(text: &str, clock: &SystemClock) -> Result<OrganizationId, Failure> {
+    match text {
+        "new" => Ok(OrganizationId::generate(clock.wall())),
+        id => id.parse().map_err(Failure::other),
+    }
+}
+
+/// The secret in force for this data directory.
+pub(super) fn secret(
+    file: Option<&std::path::Path>,
+    data_dir: Option<&std::path::Path>,
+) -> Result<JwtSecret, Failure> {
+    let mut flags = Overrides::default();
+    flags.set("data_dir", data_dir.map(|dir| dir.to_string_lossy().into_owned()));
+    let settings = config::load(file, flags)?;
+    match &settings.jwt_secret {
+        Some(secret) => JwtSecret::from_text(secret.expose()),
+        None => JwtSecret::load(&settings.data_dir),
+    }
+    .map_err(Failure::other)
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    crate::domain::parse_duration(text).map_err(|error| error.to_string())
+}
