@@ -1,8 +1,46 @@
-//! Takes deliveries from their lanes to their receivers.
+//! Takes deliveries from their lanes to their receivers, again and again until they have arrived or failed.
+//!
+//! - [`Lanes`]: where fan-out hands new deliveries in
+//! - `scheduler`: which delivery starts when; sans-I/O
+//! - `driver`: the scheduler in real time
+//! - `worker`: one attempt, step by step: `payloads`, `shape`, `request`, `http`, `settle`
+//! - `outcome`, `retry_after`: what a receiver's answer means
+//! - `record`, `ticket`: what happened goes to the store, outbox entries go with their last delivery
+//! - `directory`, `changes`, `endpoints`: what is known about endpoints, and what delivering changes about them
+//! - `recovery`, `engine`: start and end
+//! - [`Deliveries`]: what a person can ask for
+//!
+//! Nothing here dials by itself (that is `outbound`'s), and nothing that a receiver, sender or plugin does
+//! reaches beyond its own delivery, lane, application or organization.
 
+mod changes;
+mod config;
+mod directory;
+mod driver;
+mod endpoints;
+mod engine;
 mod http;
+mod lanes;
 mod outcome;
+mod payloads;
+mod record;
+mod recovery;
+mod request;
+mod resend;
 mod retry_after;
+mod scheduler;
+mod settle;
+mod shape;
+mod ticket;
+mod worker;
 
-pub use http::{AttemptLimits, attempt};
+#[cfg(test)]
+mod tests;
+
+pub use self::http::{AttemptLimits, attempt};
+pub use config::{AutoDisable, Config, InFlight};
+pub use engine::{DeliveryError, Engine, Parts, open};
+pub(crate) use lanes::{HandOver, Recent, Stopped};
+pub use lanes::Lanes;
 pub use outcome::{AttemptReport, Verdict};
+pub use resend::{Deliveries, ResendError};

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::cache::tests::MemoryDigests;
 use super::*;
-use guest::hostile;
+pub(crate) use guest::hostile;
 
 /// A sandbox in a directory of its own, with the guest taken in.
 struct Room {

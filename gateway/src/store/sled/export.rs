@@ -243,8 +243,8 @@ impl Frames {
     }
 
     fn next(&mut self) -> Result<Option<(IVec, Option<IVec>)>, StoreError> {
-        if self.ended && !self.buffer.is_empty() {
-            return Err(damaged("the export goes on after its end"));
+        if self.ended {
+            return Ok(None);
         }
         let Some(head) = self.buffer.first_chunk::<FRAME_HEAD>().copied() else {
             return Ok(None);
@@ -268,7 +268,7 @@ impl Frames {
                     return Err(damaged("the export's checksum is wrong"));
                 }
                 self.ended = true;
-                return Ok(None);
+                Ok(None)
             }
             operation @ (PUT | REMOVE) => {
                 self.hash.update(&frame);
@@ -330,6 +330,9 @@ fn take_in(
     }
     if !frames.ended {
         return Err(damaged("the export is not complete"));
+    }
+    if !frames.buffer.is_empty() {
+        return Err(damaged("the export goes on after its end"));
     }
     put_all(alone, rows)
 }

@@ -1,0 +1,299 @@
+//! The endpoints of each application as delivering needs them: secrets opened, headers read, chains resolved.
+//! Loaded when an application's first message comes, kept up to a number of endpoints, dropped the moment the
+//! store commits a change. Opened secrets live here and nowhere else.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::changes::Changes;
+use super::scheduler::LaneSpec;
+use crate::domain::{
+    Application, ApplicationId, Chain, Endpoint, EndpointId, Sealed, Seq, Timestamp,
+};
+use crate::outbound::{Outbound, TargetUrl};
+use crate::sandbox::Step;
+use crate::signing::SigningKey;
+use crate::store::records::{ChainOwner, ChainRecord};
+use crate::store::vault::Vault;
+use crate::store::{Change, Kind, PageRequest, Resource, Store, StoreError, Stored};
+
+/// Endpoints read from the store at a time. Chosen: most applications have fewer.
+const PAGE: usize = 256;
+
+/// Loads that a stream of changes overtakes before the last one is used as it is, uncached. Chosen: every
+/// load takes under a millisecond, so three in a row mean a storm.
+const LOADS: usize = 3;
+
+/// Applications whose changes are told apart; others share a counter, which costs a load too many.
+const COUNTERS: usize = 256;
+
+/// An application with its endpoints.
+#[derive(Debug)]
+pub(crate) struct AppView {
+    pub(crate) application: Application,
+    /// Its identifier as text, for the sandbox.
+    pub(crate) tenant: Arc<str>,
+    pub(crate) chain: Option<ChainView>,
+    pub(crate) endpoints: HashMap<EndpointId, Arc<EndpointView>>,
+}
+
+/// An endpoint, ready to be delivered to.
+#[derive(Debug)]
+pub(crate) struct EndpointView {
+    pub(crate) endpoint: Endpoint,
+    /// Its place in the order of acceptance: it gets messages that came after it.
+    pub(crate) seq: Seq,
+    pub(crate) spec: LaneSpec,
+    /// Where to send, or why not.
+    pub(crate) target: Result<TargetUrl, String>,
+    /// With what to sign and which headers to send along, or why that is not known.
+    pub(crate) opened: Result<Opened, String>,
+    pub(crate) chain: Option<ChainView>,
+}
+
+/// What is sealed in an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// The newest first, with the end of each.
+    keys: Vec<(Option<Timestamp>, SigningKey)>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// A chain, ready to run.
+#[derive(Debug)]
+pub(crate) struct ChainView {
+    /// The identifier of its application or endpoint.
+    pub(crate) owner: Arc<str>,
+    pub(crate) revision: u64,
+    pub(crate) steps: Arc<[Step]>,
+}
+
+/// Every application in use.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    outbound: Arc<Outbound>,
+    apps: Cache<ApplicationId, Arc<AppView>, Endpoints>,
+    /// Raised by each change, so that what was loaded before it is not kept after it.
+    generations: Box<[AtomicU64]>,
+}
+
+#[derive(Debug, Clone)]
+struct Endpoints;
+
+impl Weighter<ApplicationId, Arc<AppView>> for Endpoints {
+    fn weight(&self, _: &ApplicationId, app: &Arc<AppView>) -> u64 {
+        // An application without endpoints is kept too.
+        app.endpoints.len() as u64 + 1
+    }
+}
+
+impl Directory {
+    /// Sees every change of the store from now on, and passes it on to `changes`.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        outbound: Arc<Outbound>,
+        endpoints: u64,
+        changes: Arc<Changes>,
+    ) -> Arc<Self> {
+        // Chosen: two endpoints an application, for sizing the table only.
+        let apps = usize::try_from(endpoints / 2).unwrap_or(usize::MAX);
+        let directory = Arc::new(Self {
+            store: Arc::clone(&store),
+            vault,
+            outbound,
+            apps: Cache::with_weighter(apps.max(1), endpoints, Endpoints),
+            generations: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+        });
+        // Weak: the store outlives nobody who holds it.
+        let watched = Arc::downgrade(&directory);
+        store.observe(Box::new(move |change| {
+            forget(&watched, change);
+            changes.note(change);
+        }));
+        directory
+    }
+
+    /// The application as it stands; none: deleted.
+    pub(crate) async fn app(&self, id: ApplicationId) -> Result<Option<Arc<AppView>>, StoreError> {
+        if let Some(app) = self.apps.get(&id) {
+            return Ok(Some(app));
+        }
+        let mut loaded = None;
+        for _ in 0..LOADS {
+            let generation = self.generation(id).load(Ordering::SeqCst);
+            let Some(app) = self.load(id).await? else {
+                return Ok(None);
+            };
+            let app = Arc::new(app);
+            self.apps.insert(id, Arc::clone(&app));
+            if self.generation(id).load(Ordering::SeqCst) == generation {
+                return Ok(Some(app));
+            }
+            // A change came between: what was loaded may lack it.
+            self.apps.remove(&id);
+            loaded = Some(app);
+        }
+        Ok(loaded)
+    }
+
+    /// The endpoint as it stands; none: deleted, or its application was.
+    pub(crate) async fn endpoint(
+        &self,
+        app: ApplicationId,
+        id: EndpointId,
+    ) -> Result<Option<Arc<EndpointView>>, StoreError> {
+        let app = self.app(app).await?;
+        Ok(app.and_then(|app| app.endpoints.get(&id).cloned()))
+    }
+
+    fn generation(&self, id: ApplicationId) -> &AtomicU64 {
+        // The last byte is random.
+        &self.generations[usize::from(id.as_bytes()[19]) % COUNTERS]
+    }
+
+    async fn load(&self, id: ApplicationId) -> Result<Option<AppView>, StoreError> {
+        let Some(application) = self.store.get::<Application>(id).await? else {
+            return Ok(None);
+        };
+        let mut chains: HashMap<ChainOwner, Chain> = self
+            .all::<ChainRecord>(id)
+            .await?
+            .into_iter()
+            .map(|stored| (stored.value.owner, stored.value.chain))
+            .collect();
+        let chain = chains
+            .remove(&ChainOwner::Application(id))
+            .and_then(|chain| ChainView::of(&chain, id.to_string()));
+        let mut endpoints = HashMap::new();
+        for stored in self.all::<Endpoint>(id).await? {
+            let chain = chains.remove(&ChainOwner::Endpoint(stored.value.id));
+            endpoints.insert(stored.value.id, Arc::new(self.view(stored, chain)));
+        }
+        Ok(Some(AppView {
+            application: application.value,
+            tenant: id.to_string().into(),
+            chain,
+            endpoints,
+        }))
+    }
+
+    async fn all<T: Resource>(&self, app: ApplicationId) -> Result<Vec<Stored<T>>, StoreError> {
+        let mut all = Vec::new();
+        let mut page = PageRequest::first(PAGE);
+        loop {
+            let rows = self.store.list::<T>(app, page).await?;
+            let more = rows.len() == PAGE;
+            page.cursor = rows.last().map(|row| row.seq);
+            all.extend(rows);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn view(&self, stored: Stored<Endpoint>, chain: Option<Chain>) -> EndpointView {
+        let endpoint = stored.value;
+        let target = self.outbound.judge(&endpoint.url);
+        EndpointView {
+            seq: stored.seq,
+            spec: LaneSpec::of(&endpoint, stored.revision),
+            target: target.map_err(|refusal| refusal.to_string()),
+            opened: self.open(&endpoint),
+            chain: chain.and_then(|chain| ChainView::of(&chain, endpoint.id.to_string())),
+            endpoint,
+        }
+    }
+
+    fn open(&self, endpoint: &Endpoint) -> Result<Opened, String> {
+        let mut opened = Opened::default();
+        for secret in &endpoint.secrets {
+            let key = self.key(&secret.sealed).inspect_err(|reason| {
+                tracing::error!(endpoint = %endpoint.id, reason, "a signing secret is unusable");
+            })?;
+            opened.keys.push((secret.expires_at, key));
+        }
+        if let Some(sealed) = &endpoint.headers {
+            opened.headers = self.headers(sealed).inspect_err(|reason| {
+                tracing::error!(endpoint = %endpoint.id, reason, "the headers are unusable");
+            })?;
+        }
+        Ok(opened)
+    }
+
+    fn key(&self, sealed: &Sealed) -> Result<SigningKey, String> {
+        let secret = self.vault.open(sealed).map_err(|error| error.to_string())?;
+        let text = std::str::from_utf8(secret.expose())
+            .map_err(|_| "a signing secret is not text".to_owned())?;
+        SigningKey::parse(text).map_err(|error| error.to_string())
+    }
+
+    fn headers(&self, sealed: &Sealed) -> Result<HeaderMap, String> {
+        let secret = self.vault.open(sealed).map_err(|error| error.to_string())?;
+        let named: HashMap<String, String> = serde_json::from_slice(secret.expose())
+            .map_err(|_| "the endpoint's headers are not an object of strings".to_owned())?;
+        let mut headers = HeaderMap::with_capacity(named.len());
+        for (name, value) in named {
+            let fields = (HeaderName::try_from(name), HeaderValue::try_from(value));
+            let (Ok(name), Ok(mut value)) = fields else {
+                return Err("one of the endpoint's headers is not a header".to_owned());
+            };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// Drops what a change touches, after raising the counter: a load that began before may insert in between.
+fn forget(directory: &Weak<Directory>, change: &Change) {
+    let app = match change.kind {
+        Kind::Application => change.id.parse(),
+        Kind::Endpoint | Kind::Chain => change.parent.parse(),
+        _ => return,
+    };
+    if let (Ok(app), Some(directory)) = (app, directory.upgrade()) {
+        directory.generation(app).fetch_add(1, Ordering::SeqCst);
+        directory.apps.remove(&app);
+    }
+}
+
+impl Opened {
+    /// The keys that sign at this moment, the newest first.
+    pub(crate) fn keys_at(&self, now: Timestamp) -> Vec<SigningKey> {
+        self.keys
+            .iter()
+            .filter(|(end, _)| end.is_none_or(|end| end > now))
+            .take(1 + Endpoint::MAX_OLD_SECRETS)
+            .map(|(_, key)| key.clone())
+            .collect()
+    }
+}
+
+impl ChainView {
+    /// None for a chain without plugins.
+    fn of(chain: &Chain, owner: String) -> Option<Self> {
+        let steps: Arc<[Step]> = chain
+            .entries
+            .iter()
+            .map(|entry| Step {
+                plugin_name: entry.name.as_str().into(),
+                version: entry.version,
+                config: entry.config.to_string().into(),
+                on_failure: entry.on_failure,
+            })
+            .collect();
+        (!steps.is_empty()).then(|| Self {
+            owner: owner.into(),
+            revision: chain.revision,
+            steps,
+        })
+    }
+}

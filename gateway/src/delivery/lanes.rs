@@ -1,0 +1,90 @@
+//! Where fan-out hands new deliveries in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::directory::{AppView, Directory, EndpointView};
+use super::payloads::Payloads;
+use super::record::Job;
+use super::scheduler::{Input, Item};
+use super::ticket::Ticket;
+use crate::domain::{ApplicationId, Message, Seq, Timestamp};
+use crate::store::{Lease, StoreError};
+
+/// The way into the lanes, for ingest.
+#[derive(Debug)]
+pub struct Lanes {
+    pub(super) payloads: Arc<Payloads>,
+    pub(super) hand_over: HandOver,
+}
+
+/// The half of it that fan-out needs.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    pub(super) directory: Arc<Directory>,
+    pub(super) fresh: mpsc::Sender<Input>,
+    pub(super) records: mpsc::Sender<Job>,
+    pub(super) lease: watch::Receiver<Option<Lease>>,
+}
+
+/// Remembers recent payloads, so that a first attempt need not read them.
+#[derive(Debug, Clone)]
+pub(crate) struct Recent(Arc<Payloads>);
+
+/// The gateway is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+impl Lanes {
+    pub(crate) fn split(self) -> (Recent, HandOver) {
+        (Recent(self.payloads), self.hand_over)
+    }
+}
+
+impl Recent {
+    pub(crate) fn keep(&self, message: Message, payload: Bytes) {
+        self.0.keep(message, payload);
+    }
+}
+
+impl HandOver {
+    /// The application with its endpoints; none: deleted.
+    pub(crate) async fn app(&self, id: ApplicationId) -> Result<Option<Arc<AppView>>, StoreError> {
+        self.directory.app(id).await
+    }
+
+    /// The right to deliver, once this gateway has it.
+    pub(crate) async fn lease(&mut self) -> Result<Lease, Stopped> {
+        let lease = self.lease.wait_for(Option::is_some).await;
+        lease.ok().and_then(|lease| lease.clone()).ok_or(Stopped)
+    }
+
+    /// Puts the message into the lanes of these endpoints; its outbox entry goes with the last of them, or now
+    /// if there is none.
+    pub(crate) async fn deliver(
+        &self,
+        message: &Message,
+        endpoints: &[Arc<EndpointView>],
+        now: Timestamp,
+    ) -> Result<(), Stopped> {
+        let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            return self.unwanted(message.seq).await;
+        }
+        let ticket = Arc::new(Ticket::new(message.seq, count));
+        let due = message.deliver_at.unwrap_or(now).max(now);
+        for endpoint in endpoints {
+            let item = Item::first(message.seq, due, message.payload_len, Arc::clone(&ticket));
+            let input = Input::Deliver(endpoint.spec.clone(), item);
+            self.fresh.send(input).await.map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+
+    async fn unwanted(&self, message: Seq) -> Result<(), Stopped> {
+        let job = Job::unwanted(message);
+        self.records.send(job).await.map_err(|_| Stopped)
+    }
+}

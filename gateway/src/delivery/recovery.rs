@@ -1,0 +1,119 @@
+//! At start: takes the lanes over, and gives those with parked deliveries their timers. What the outbox
+//! covers is read by fan-out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::changes::{due_at, reschedule};
+use super::scheduler::{Input, LaneSpec};
+use crate::domain::{Clock, DeliveryState, Endpoint, RetryPolicy, Seq, Timestamp, Trigger};
+use crate::store::{Lease, ShardSet, Store, StoreError, Stored};
+
+/// Lanes, and rows of one lane, read at a time.
+const PAGE: usize = 256;
+
+/// Longest wait that a receiver can ask for with `Retry-After`; a due time within it may be right.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Later than any due time.
+const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
+
+/// Takes every lane that is free; waits for those of a gateway that ended without giving them back.
+/// Cancel-safe: shards taken meanwhile lapse by themselves.
+pub(super) async fn lease_all(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    ttl: Duration,
+) -> Result<Lease, StoreError> {
+    let holder = format!("gateway-{:016x}", rand::random::<u64>());
+    loop {
+        let now = clock.now();
+        let lease = store
+            .lease_shards(&holder, ShardSet::ALL, now.after(ttl), now)
+            .await?;
+        if lease.shards == ShardSet::ALL {
+            return Ok(lease);
+        }
+        tracing::info!("another gateway holds lanes; waiting for them");
+        store.release(lease).await?;
+        tokio::time::sleep(ttl / 3).await;
+    }
+}
+
+/// Opens the lanes that have parked deliveries.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lease: Lease,
+    pub(super) retry: RetryPolicy,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+impl Recovery {
+    /// Runs once. Cancel-safe: lanes that were not opened are opened at the next start.
+    pub(super) async fn run(self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let lanes = self.store.due_lanes(&self.lease, after, PAGE).await?;
+            let full = lanes.len() == PAGE;
+            after = lanes.last().map(|lane| lane.endpoint).or(after);
+            for lane in lanes {
+                // Deleted: the store's sweeper takes what waits for it.
+                let stored = self.store.get::<Endpoint>(lane.endpoint).await?;
+                let Some(stored) = stored else { continue };
+                let spec = LaneSpec::of(&stored.value, stored.revision);
+                let open = Input::Open(spec, lane.earliest);
+                if self.inputs.send(open).await.is_err() {
+                    return Ok(());
+                }
+                self.clamp(&stored).await?;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A wall clock that stood wrong while retries were scheduled must not hold them back for years. First
+    /// tries keep their time: somebody asked for it.
+    async fn clamp(&self, stored: &Stored<Endpoint>) -> Result<(), StoreError> {
+        let endpoint = &stored.value;
+        let policy = endpoint.retry.as_ref().unwrap_or(&self.retry);
+        let longest = policy.longest_step().max(LONGEST_RETRY_AFTER);
+        let latest = self.clock.now().after(longest);
+        let mut after = Some((latest, Seq(u64::MAX)));
+        loop {
+            let page = self
+                .store
+                .due(&self.lease, endpoint.id, END_OF_TIME, after, PAGE)
+                .await?;
+            let full = page.len() == PAGE;
+            after = page.last().and_then(super::changes::place).or(after);
+            let retries: Vec<_> = page
+                .into_iter()
+                .filter(|row| row.tries > 0 && is_scheduled(row.state))
+                .map(|row| due_at(row, latest))
+                .collect();
+            let spec = LaneSpec::of(endpoint, stored.revision);
+            if !retries.is_empty() && !reschedule(&self.inputs, &spec, retries).await {
+                return Ok(());
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_scheduled(state: DeliveryState) -> bool {
+    matches!(
+        state,
+        DeliveryState::Parked {
+            trigger: Trigger::Scheduled,
+            ..
+        }
+    )
+}

@@ -1,0 +1,55 @@
+//! What a person can ask for: one more try of a delivery.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::payloads::Payloads;
+use super::scheduler::{Input, LaneSpec};
+use crate::domain::{DeliveryKey, Endpoint, Message, Seq};
+use crate::store::{Store, StoreError};
+
+/// Asks the lanes for something. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) payloads: Arc<Payloads>,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+/// Why a try was not scheduled.
+#[derive(Debug, thiserror::Error)]
+pub enum ResendError {
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Stopped,
+    /// The store failed.
+    #[error("the delivery can not be read")]
+    Store(#[from] StoreError),
+}
+
+impl Deliveries {
+    /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
+    /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
+    /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.
+    pub async fn resend(&self, message: &Message, endpoint: &Endpoint) -> Result<(), ResendError> {
+        let key = DeliveryKey {
+            endpoint: endpoint.id,
+            message: message.seq,
+        };
+        let row = self.store.delivery(key).await?;
+        let (reply, written) = oneshot::channel();
+        // Revision 0: whatever the lane knows about its endpoint is newer.
+        let spec = LaneSpec::of(endpoint, 0);
+        self.inputs
+            .send(Input::Resend(spec, message.seq, row, reply))
+            .await
+            .map_err(|_| ResendError::Stopped)?;
+        written.await.map_err(|_| ResendError::Stopped)
+    }
+
+    /// A payload was expunged or deleted: it is not sent again from memory.
+    pub fn forget_payload(&self, message: Seq) {
+        self.payloads.forget(message);
+    }
+}

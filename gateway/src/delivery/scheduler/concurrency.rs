@@ -1,0 +1,47 @@
+//! How many deliveries of a lane may be under way: halves when the receiver is overloaded, grows by one
+//! with each success. Pure.
+
+/// The limit of one lane as it stands.
+#[derive(Debug)]
+pub(super) struct Concurrency {
+    limit: u32,
+    max: u32,
+    /// Raised by each halving: what was started before tells nothing about the halved limit.
+    round: u32,
+}
+
+impl Concurrency {
+    pub(super) fn new(start: u32, max: u32) -> Self {
+        Self {
+            limit: start.clamp(1, max.max(1)),
+            max: max.max(1),
+            round: 0,
+        }
+    }
+
+    /// At most this many at once.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Under which limit a delivery that starts now is made.
+    pub(super) fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// The receiver has one.
+    pub(super) fn grow(&mut self) {
+        self.limit = (self.limit + 1).min(self.max);
+    }
+
+    /// A delivery started in `round` found the receiver overloaded. True: one at a time is still too many.
+    pub(super) fn shrink(&mut self, round: u32) -> bool {
+        if round < self.round {
+            return false;
+        }
+        self.round += 1;
+        let at_floor = self.limit == 1;
+        self.limit = (self.limit / 2).max(1);
+        at_floor
+    }
+}

@@ -1,0 +1,447 @@
+//! Decides which delivery starts when. Sans-I/O: it is told what happened and the time, and says what to do,
+//! so a simulation and the real runtime drive the same code. It reads no clock, no store and no socket, and
+//! holds identifiers only, never a payload.
+//!
+//! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
+//! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
+//! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
+//!
+//! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
+//! asks for it once its window is half empty; the same way it asks for retries when their time has come.
+
+mod concurrency;
+mod health;
+mod lane;
+mod rate;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub(crate) use health::{HealthChange, SilenceLimits};
+use lane::Lane;
+use tree::Tree;
+
+use super::ticket::Ticket;
+use crate::domain::{
+    ApplicationId, DeliveryKey, DeliveryRow, DeliveryState, Endpoint, EndpointId, OrganizationId,
+    PauseState, Seq, Timestamp, Trigger,
+};
+
+/// Bounds of the scheduler.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Attempts under way in this gateway.
+    pub(crate) gateway: u32,
+    /// Of one organization.
+    pub(crate) organization: u32,
+    /// Of one application.
+    pub(crate) application: u32,
+    /// Of one lane before anything is known about its receiver.
+    pub(crate) lane_start: u32,
+    /// Of one lane at most.
+    pub(crate) lane_max: u32,
+    /// Deliveries that a lane holds in memory.
+    pub(crate) window: usize,
+    /// Lanes without work that are remembered.
+    pub(crate) idle_lanes: usize,
+    /// Reads of parked deliveries under way.
+    pub(crate) refills: usize,
+    /// How long a lane rests whose receiver is overloaded by one delivery at a time.
+    pub(crate) slow_down_floor: Duration,
+    /// When silence ends in disabling.
+    pub(crate) silence: SilenceLimits,
+}
+
+/// One delivery as a lane holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// The message.
+    pub(crate) message: Seq,
+    /// Scheduled tries made so far.
+    pub(crate) tries: u16,
+    /// Not before this moment.
+    pub(crate) due: Timestamp,
+    /// Why the next try is made.
+    pub(crate) trigger: Trigger,
+    /// What a failed manual try goes back to.
+    pub(crate) resume_due: Option<Timestamp>,
+    /// Bytes of the payload where known; for fairness only.
+    pub(crate) bytes: u32,
+    /// The message's outbox entry; none once the delivery has a row.
+    pub(crate) ticket: Option<Arc<Ticket>>,
+}
+
+/// What a lane needs to know about its endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LaneSpec {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) app: ApplicationId,
+    pub(crate) org: OrganizationId,
+    /// Deliveries per second.
+    pub(crate) rate: Option<u16>,
+    pub(crate) paused: bool,
+    pub(crate) disabled: bool,
+    pub(crate) failing_since: Option<Timestamp>,
+    /// Of the endpoint's record: an older one never overwrites a newer one.
+    pub(crate) revision: u64,
+}
+
+/// Told when a requested row is on disk.
+pub(crate) type Reply = oneshot::Sender<()>;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A new delivery.
+    Deliver(LaneSpec, Item),
+    /// A lane with parked deliveries, at start; the earliest is due then.
+    Open(LaneSpec, Timestamp),
+    /// The endpoint was changed.
+    Changed(LaneSpec),
+    /// The endpoint was deleted.
+    Deleted(EndpointId),
+    /// An attempt has ended and is on its way to the store.
+    Finished(EndpointId, Seq, Feedback),
+    /// An attempt could not be made, through no fault of receiver or plugin.
+    Postponed(EndpointId, Item, Duration),
+    /// This row is on disk.
+    Recorded(DeliveryRow),
+    /// Parked deliveries were read.
+    Refilled(EndpointId, Refilled),
+    /// Reading parked deliveries failed.
+    RefillFailed(EndpointId),
+    /// These parked deliveries get the due time they carry, unless they are under way.
+    Reschedule(LaneSpec, Vec<DeliveryRow>, Reply),
+    /// Somebody asks for one more try of this delivery, whose row is this.
+    Resend(LaneSpec, Seq, Option<DeliveryRow>, Reply),
+}
+
+/// What an attempt says about the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feedback {
+    /// It took the delivery.
+    Success,
+    /// It did not.
+    Failure,
+    /// It is overloaded and wants to be left alone for so long.
+    Overloaded(Option<Duration>),
+    /// It was not asked: a plugin dropped or failed the delivery.
+    NotAsked,
+}
+
+/// Parked deliveries of a lane.
+#[derive(Debug)]
+pub(crate) struct Refilled {
+    /// In order of due time.
+    pub(crate) rows: Vec<DeliveryRow>,
+    /// There may be more that are due.
+    pub(crate) full: bool,
+    /// When the first one after these is due.
+    pub(crate) next_due: Option<Timestamp>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Make an attempt.
+    Start(Start),
+    /// Write a row; the outbox entry, if it has one, is one delivery nearer to its end.
+    Write {
+        /// The row.
+        row: DeliveryRow,
+        /// The outbox entry that covered the delivery until now.
+        ticket: Option<Arc<Ticket>>,
+        /// Told when it is on disk.
+        reply: Option<Reply>,
+    },
+    /// Read parked deliveries.
+    Refill(Refill),
+    /// Write what is known about an endpoint's health.
+    Health(EndpointId, HealthChange),
+}
+
+/// An attempt to be made.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) lane: EndpointId,
+    pub(crate) app: ApplicationId,
+    pub(crate) item: Item,
+}
+
+/// Parked deliveries to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refill {
+    pub(crate) lane: EndpointId,
+    /// Due by then.
+    pub(crate) until: Timestamp,
+    /// After this one.
+    pub(crate) after: Option<(Timestamp, Seq)>,
+    /// At most so many.
+    pub(crate) limit: usize,
+}
+
+/// Every lane of this gateway.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    limits: Limits,
+    lanes: HashMap<EndpointId, Lane>,
+    tree: Tree,
+    /// At most one moment per lane: when time alone lets it do something.
+    timers: BTreeSet<(Timestamp, EndpointId)>,
+    /// Lanes that want parked deliveries, in order of asking.
+    refills: VecDeque<EndpointId>,
+    refilling: usize,
+    /// Lanes that ran out of work, the longest idle first.
+    idle: VecDeque<EndpointId>,
+}
+
+impl Scheduler {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            tree: Tree::new(&limits),
+            limits,
+            lanes: HashMap::new(),
+            timers: BTreeSet::new(),
+            refills: VecDeque::new(),
+            refilling: 0,
+            idle: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened. [`Scheduler::advance`] then says what to start; many inputs may come first.
+    pub(crate) fn take(&mut self, now: Timestamp, input: Input, actions: &mut Vec<Action>) {
+        match input {
+            Input::Deliver(spec, item) => {
+                let id = spec.endpoint;
+                let window = self.limits.window;
+                self.lane(spec).deliver(now, item, window, actions);
+                self.touch(now, id);
+            }
+            Input::Open(spec, due) => {
+                let id = spec.endpoint;
+                self.lane(spec).note_parked(due, Seq(0));
+                self.touch(now, id);
+            }
+            Input::Changed(spec) => {
+                let id = spec.endpoint;
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.change(spec, actions);
+                }
+                self.touch(now, id);
+            }
+            Input::Deleted(id) => {
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.delete(actions);
+                }
+                self.touch(now, id);
+            }
+            Input::Finished(id, message, feedback) => {
+                self.finished(now, id, message, feedback, actions);
+            }
+            Input::Postponed(id, item, wait) => {
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    self.tree.finished(lane.org(), lane.app());
+                    lane.postpone(now.after(wait), item, actions);
+                }
+                self.touch(now, id);
+            }
+            Input::Recorded(row) => {
+                let id = row.key.endpoint;
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.recorded(now, row, actions);
+                }
+                self.touch(now, id);
+            }
+            Input::Refilled(id, refilled) => {
+                self.refilling -= 1;
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.refilled(now, refilled, actions);
+                }
+                self.touch(now, id);
+            }
+            Input::RefillFailed(id) => {
+                self.refilling -= 1;
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.refill_failed(now, actions);
+                }
+                self.touch(now, id);
+            }
+            Input::Reschedule(spec, rows, reply) => {
+                let id = spec.endpoint;
+                self.lane(spec).reschedule(rows, reply, actions);
+                self.touch(now, id);
+            }
+            Input::Resend(spec, message, row, reply) => {
+                let id = spec.endpoint;
+                self.lane(spec).resend(now, message, row, reply, actions);
+                self.touch(now, id);
+            }
+        }
+    }
+
+    /// Fires what is due and starts what may start.
+    pub(crate) fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        while let Some(&(due, id)) = self.timers.first()
+            && due <= now
+        {
+            self.timers.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.timer = None;
+            }
+            self.touch(now, id);
+        }
+        while let Some(id) = self.tree.next(now, &mut self.lanes) {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && let Some(start) = lane.start(now)
+            {
+                actions.push(Action::Start(start));
+            }
+            self.touch(now, id);
+        }
+        while self.refilling < self.limits.refills
+            && let Some(id) = self.refills.pop_front()
+        {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && let Some(refill) = lane.start_refill(now, self.limits.window)
+            {
+                self.refilling += 1;
+                actions.push(Action::Refill(refill));
+            }
+        }
+        self.forget_idle();
+    }
+
+    /// When [`Scheduler::advance`] has something to do by time alone; none: not before the next input.
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// How many deliveries wait in memory, and since when the longest waiting one is due. Looks at every
+    /// lane.
+    pub(crate) fn backlog(&self) -> (usize, Option<Timestamp>) {
+        let waiting = self.lanes.values().map(Lane::window_len).sum();
+        let oldest = self.lanes.values().filter_map(Lane::oldest_due).min();
+        (waiting, oldest)
+    }
+
+    /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
+    fn lane(&mut self, spec: LaneSpec) -> &mut Lane {
+        let limits = &self.limits;
+        let lane = self
+            .lanes
+            .entry(spec.endpoint)
+            .or_insert_with(|| Lane::new(spec.clone(), limits));
+        lane.learn(spec);
+        lane
+    }
+
+    fn finished(
+        &mut self,
+        now: Timestamp,
+        id: EndpointId,
+        message: Seq,
+        feedback: Feedback,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            self.tree.finished(lane.org(), lane.app());
+            if let Some(change) = lane.finished(now, message, feedback, &self.limits) {
+                actions.push(Action::Health(id, change));
+            }
+        }
+        self.touch(now, id);
+    }
+
+    /// After every change of a lane: gives it its place in the ring, its timer, its place among those that
+    /// want parked deliveries, or among the idle.
+    fn touch(&mut self, now: Timestamp, id: EndpointId) {
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        if lane.startable(now) && !lane.turn.queued {
+            self.tree.offer(lane.org(), lane.app(), id, &mut lane.turn);
+        }
+        let timer = lane.wake(now);
+        if timer != lane.timer {
+            if let Some(old) = lane.timer.take() {
+                self.timers.remove(&(old, id));
+            }
+            if let Some(new) = timer {
+                self.timers.insert((new, id));
+            }
+            lane.timer = timer;
+        }
+        if lane.wants_refill(now, self.limits.window) {
+            lane.refill_queued = true;
+            self.refills.push_back(id);
+        }
+        if lane.is_idle(now) && !lane.idle_queued {
+            lane.idle_queued = true;
+            self.idle.push_back(id);
+        }
+    }
+
+    fn forget_idle(&mut self) {
+        while self.idle.len() > self.limits.idle_lanes
+            && let Some(id) = self.idle.pop_front()
+        {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.idle_queued = false;
+                if lane.is_forgettable() {
+                    self.lanes.remove(&id);
+                }
+            }
+        }
+    }
+}
+
+impl LaneSpec {
+    /// What the lane of this endpoint needs to know.
+    pub(crate) fn of(endpoint: &Endpoint, revision: u64) -> Self {
+        Self {
+            endpoint: endpoint.id,
+            app: endpoint.app,
+            org: endpoint.org,
+            rate: endpoint.throttle_rate,
+            paused: endpoint.pause == PauseState::Paused,
+            disabled: endpoint.disabled,
+            failing_since: endpoint.failing_since,
+            revision,
+        }
+    }
+}
+
+impl Item {
+    /// A delivery that has no row yet.
+    pub(crate) fn first(message: Seq, due: Timestamp, bytes: u32, ticket: Arc<Ticket>) -> Self {
+        Self {
+            message,
+            tries: 0,
+            due,
+            trigger: Trigger::Scheduled,
+            resume_due: None,
+            bytes,
+            ticket: Some(ticket),
+        }
+    }
+
+    /// The row of this delivery at this endpoint in this state.
+    pub(crate) fn row(&self, endpoint: EndpointId, state: DeliveryState) -> DeliveryRow {
+        DeliveryRow {
+            key: DeliveryKey {
+                endpoint,
+                message: self.message,
+            },
+            state,
+            tries: self.tries,
+            resume_due: self.resume_due,
+        }
+    }
+}

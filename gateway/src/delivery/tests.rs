@@ -1,0 +1,8 @@
+//! The room with real parts: memory store, sandbox, sockets. Each test says what a receiver does and looks at
+//! what it got and what the store says.
+
+mod endpoints;
+mod paths;
+mod plugins;
+mod recovery;
+pub(crate) mod rig;

@@ -1,0 +1,338 @@
+//! One attempt, step by step: load, shape, sign, send, settle, record. Whatever a plugin or receiver does ends
+//! in an outcome of this one delivery; what is the gateway's own trouble postpones it without using a try.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::sync::mpsc;
+
+use super::directory::{AppView, Directory, EndpointView};
+use super::endpoints::Endpoints;
+use super::http::{AttemptLimits, attempt};
+use super::outcome::{AttemptReport, Verdict};
+use super::payloads::{Event, Loaded, Payloads};
+use super::record::Job;
+use super::request;
+use super::scheduler::{Feedback, Input, Item, Start};
+use super::settle::{Ended, settle};
+use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
+use crate::domain::{
+    ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
+    EndpointId, PluginReport, RetryPolicy, Seq, Timestamp, Trigger,
+};
+use crate::metrics::Metrics;
+use crate::outbound::{Outbound, TargetUrl};
+use crate::sandbox::Sandbox;
+use crate::store::{
+    AttemptFilter, AttemptsOf, Direction, Order, Outcome, PageRequest, Store, StoreError,
+};
+
+/// How long a delivery waits that could not be tried for the gateway's own reasons. Chosen: a busy sandbox
+/// or a store that reopens is back within a second.
+const POSTPONE: Duration = Duration::from_secs(1);
+
+/// What attempts are made with.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(super) directory: Arc<Directory>,
+    pub(super) payloads: Arc<Payloads>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: AttemptLimits,
+    pub(super) retry: RetryPolicy,
+    pub(super) records: mpsc::Sender<Job>,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+/// The gateway could not make the attempt.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    #[error("the sandbox is busy")]
+    SandboxBusy,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How an attempt went, before it is settled.
+#[derive(Debug)]
+struct Tried {
+    ended: Ended,
+    at: Timestamp,
+    duration: Duration,
+    response_code: Option<u16>,
+    response: String,
+    plugins: Vec<PluginReport>,
+    /// What was sent, for identical retries.
+    sent: Option<ToSend>,
+}
+
+/// Everything that an attempt is about.
+struct Delivery<'a> {
+    item: &'a Item,
+    app: Arc<AppView>,
+    endpoint: Arc<EndpointView>,
+    event: Arc<Event>,
+}
+
+impl Worker {
+    /// Makes the attempt and hands its outcome to the recorder, then gives the lane its place back.
+    ///
+    /// Cancel-safe: a dropped attempt leaves the delivery to its outbox entry or row; the receiver may have
+    /// got it.
+    pub(super) async fn run(&self, start: Start) {
+        let Start { lane, app, item } = start;
+        let message = item.message;
+        let input = match self.deliver(lane, app, &item).await {
+            // The record is not waited for: only a place in the recorder's queue is.
+            Ok((job, feedback)) => match self.records.send(job).await {
+                Ok(()) => Input::Finished(lane, message, feedback),
+                Err(_) => return,
+            },
+            Err(reason) => {
+                tracing::warn!(endpoint = %lane, message = message.0,
+                    error = &reason as &dyn std::error::Error, "an attempt is postponed");
+                Input::Postponed(lane, item, POSTPONE)
+            }
+        };
+        // The lanes are gone at the end of a shutdown.
+        drop(self.inputs.send(input).await);
+    }
+
+    async fn deliver(
+        &self,
+        lane: EndpointId,
+        app: ApplicationId,
+        item: &Item,
+    ) -> Result<(Job, Feedback), NotMade> {
+        let app = self.directory.app(app).await?;
+        let endpoint = app.as_ref().and_then(|app| app.endpoints.get(&lane));
+        let (Some(app), Some(endpoint)) = (&app, endpoint) else {
+            return Ok(gone_meanwhile(lane, item));
+        };
+        let Some(Loaded { event, permit }) = self.payloads.load(item.message).await? else {
+            return Ok(gone_meanwhile(lane, item));
+        };
+        let delivery = Delivery {
+            item,
+            app: Arc::clone(app),
+            endpoint: Arc::clone(endpoint),
+            event,
+        };
+        let tried = self.attempt(&delivery).await?;
+        if tried.ended == Ended::Asked(Verdict::Gone) {
+            self.endpoints.gone(lane).await;
+        }
+        let feedback = tried.ended.feedback();
+        let outcome = self.settle(&delivery, tried);
+        let job = Job {
+            outcome,
+            ticket: item.ticket.clone(),
+            reply: None,
+            permit: Some(permit),
+        };
+        Ok((job, feedback))
+    }
+
+    async fn attempt(&self, delivery: &Delivery<'_>) -> Result<Tried, NotMade> {
+        let at = self.clock.wall();
+        let Shape { outcome, plugins } = self.shape(delivery).await?;
+        let send = match outcome {
+            ShapeOutcome::Send(send) => send,
+            ShapeOutcome::Drop(why) => return Ok(Tried::unsent(Ended::Dropped, at, why, plugins)),
+            ShapeOutcome::Reject(why) => {
+                return Ok(Tried::unsent(Ended::Rejected, at, why, plugins));
+            }
+            ShapeOutcome::Failed(why) => {
+                return Ok(Tried::unsent(Ended::Unsent, at, why, plugins));
+            }
+            ShapeOutcome::Unavailable => return Err(NotMade::SandboxBusy),
+        };
+        // Signing takes the moment after the plugins, which may have had to wait.
+        let at = self.clock.wall();
+        let (target, headers) = match self.request(delivery, &send, at) {
+            Ok(request) => request,
+            Err(why) => return Ok(Tried::unsent(Ended::Unsent, at, why, plugins)),
+        };
+        let body = send.payload.clone();
+        let clock = self.clock.as_ref();
+        let report = attempt(&self.outbound, target, headers, body, self.limits, clock).await;
+        Ok(Tried::sent(report, at, plugins, send))
+    }
+
+    /// Retries send what the first attempt sent; first tries and tries by hand run the chains as they stand.
+    async fn shape(&self, delivery: &Delivery<'_>) -> Result<Shape, NotMade> {
+        let Delivery {
+            item,
+            app,
+            endpoint,
+            event,
+        } = delivery;
+        if item.tries > 0 && item.trigger == Trigger::Scheduled {
+            let key = delivery.key();
+            if let Some(shaped) = self.store.shaped(key).await? {
+                return Ok(Shape {
+                    outcome: ShapeOutcome::Send(ToSend::again(shaped, event)),
+                    plugins: self.shapers(key).await?,
+                });
+            }
+        }
+        let shape = shape(&self.sandbox, app, endpoint, event).await;
+        for report in &shape.plugins {
+            let took = Duration::from_micros(report.micros);
+            self.metrics.plugin_called(outcome_label(report), took);
+        }
+        Ok(shape)
+    }
+
+    /// The plugins that made what is sent once more, without what they logged then.
+    async fn shapers(&self, key: DeliveryKey) -> Result<Vec<PluginReport>, StoreError> {
+        let last = PageRequest {
+            cursor: None,
+            direction: Direction::Forward,
+            limit: 1,
+            order: Order::Descending,
+        };
+        let filter = AttemptFilter {
+            endpoint: Some(key.endpoint),
+            ..AttemptFilter::default()
+        };
+        let of = AttemptsOf::Message(key.message);
+        let attempts = self.store.attempts(of, &filter, last).await?;
+        let plugins = attempts.into_iter().flat_map(|attempt| attempt.plugins);
+        let silent = plugins.map(|report| PluginReport {
+            micros: 0,
+            logs: Vec::new(),
+            ..report
+        });
+        Ok(silent.collect())
+    }
+
+    fn request<'a>(
+        &self,
+        delivery: &'a Delivery<'_>,
+        send: &ToSend,
+        at: Timestamp,
+    ) -> Result<(&'a TargetUrl, HeaderMap), String> {
+        let endpoint = &delivery.endpoint;
+        let target = endpoint.target.as_ref().map_err(Clone::clone)?;
+        let opened = endpoint.opened.as_ref().map_err(Clone::clone)?;
+        let message = delivery.event.message.id;
+        let headers = request::headers(send, opened, message, at);
+        headers
+            .map(|headers| (target, headers))
+            .map_err(|error| error.to_string())
+    }
+
+    fn settle(&self, delivery: &Delivery<'_>, tried: Tried) -> Outcome {
+        let Delivery {
+            item,
+            endpoint,
+            event,
+            ..
+        } = delivery;
+        let status = tried.ended.status();
+        self.metrics.attempted(label(status), tried.duration);
+        let policy = endpoint.endpoint.retry.as_ref().unwrap_or(&self.retry);
+        let now = self.clock.now();
+        let settled = settle(item, tried.ended, policy, rand::random(), now);
+        let mut row = item.row(endpoint.endpoint.id, settled.state);
+        row.tries = settled.tries;
+        row.resume_due = None;
+        let message = &event.message;
+        let attempt = Attempt {
+            id: AttemptId::generate(tried.at),
+            seq: Seq::default(),
+            delivery: row.key,
+            message: message.id,
+            event_type: message.event_type.clone(),
+            channels: message.channels.clone(),
+            tags: message.tags.clone(),
+            at: tried.at,
+            duration_ms: u32::try_from(tried.duration.as_millis()).unwrap_or(u32::MAX),
+            status,
+            response_code: tried.response_code,
+            response: tried.response,
+            url: endpoint.endpoint.url.clone(),
+            trigger: item.trigger,
+            plugins: tried.plugins,
+        };
+        tracing::debug!(message = %message.id, endpoint = %endpoint.endpoint.id,
+            attempt = %attempt.id, status = status.text(), code = attempt.response_code,
+            state = ?row.state, "attempt ended");
+        // Kept only while more tries may come. What a try by hand sent is no first attempt's.
+        let by_schedule = item.trigger == Trigger::Scheduled;
+        let shaped = match (row.state, tried.sent) {
+            (DeliveryState::Parked { .. }, Some(sent)) if by_schedule && !sent.kept => {
+                Some(sent.to_keep())
+            }
+            _ => None,
+        };
+        Outcome {
+            row: Some(row),
+            attempt: Some(attempt),
+            shaped,
+            outbox_done: None,
+        }
+    }
+}
+
+impl Delivery<'_> {
+    fn key(&self) -> DeliveryKey {
+        DeliveryKey {
+            endpoint: self.endpoint.endpoint.id,
+            message: self.item.message,
+        }
+    }
+}
+
+impl Tried {
+    fn unsent(ended: Ended, at: Timestamp, why: String, plugins: Vec<PluginReport>) -> Self {
+        Self {
+            ended,
+            at,
+            duration: Duration::ZERO,
+            response_code: None,
+            response: why,
+            plugins,
+            sent: None,
+        }
+    }
+
+    fn sent(
+        report: AttemptReport,
+        at: Timestamp,
+        plugins: Vec<PluginReport>,
+        sent: ToSend,
+    ) -> Self {
+        Self {
+            ended: Ended::Asked(report.verdict),
+            at,
+            duration: report.duration,
+            response_code: report.status_code,
+            response: report.response,
+            plugins,
+            sent: Some(sent),
+        }
+    }
+}
+
+/// The endpoint or the payload was deleted: nothing to try.
+fn gone_meanwhile(lane: EndpointId, item: &Item) -> (Job, Feedback) {
+    let mut row = item.row(lane, DeliveryState::Canceled);
+    row.resume_due = None;
+    let job = Job::row(row, item.ticket.clone(), None);
+    (job, Feedback::NotAsked)
+}
+
+const fn label(status: AttemptStatus) -> &'static str {
+    match status {
+        AttemptStatus::Success => "success",
+        AttemptStatus::Canceled => "canceled",
+        AttemptStatus::Fail | AttemptStatus::Pending | AttemptStatus::Sending => "fail",
+    }
+}

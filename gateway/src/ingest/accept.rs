@@ -1,0 +1,257 @@
+//! From a submission to its answer: check, take bytes from the budget, commit, answer, hand over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::config::Config;
+use super::fanout::{self, Arrivals, FanOut};
+use crate::delivery::{Lanes, Recent};
+use crate::domain::{
+    Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid,
+};
+use crate::metrics::Metrics;
+use crate::store::{AcceptItem, AcceptRefusal, IdempotencyRecord, Store, StoreError};
+
+/// When to come back after a refusal for want of memory or a place in a queue. Chosen: either drains within
+/// a second.
+const SHORTLY: Duration = Duration::from_secs(1);
+
+/// When to come back while the disk is full or the store is being reopened. Chosen: somebody has to act.
+const LATER: Duration = Duration::from_secs(10);
+
+/// One event as it came.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// For whom.
+    pub app: Application,
+    /// Its type.
+    pub event_type: Uid,
+    /// Channels it is for.
+    pub channels: Vec<Uid>,
+    /// Labels to find it by.
+    pub tags: Vec<String>,
+    /// The sender's own identifier.
+    pub event_id: Option<Uid>,
+    /// The bytes that arrived.
+    pub payload: Bytes,
+    /// Their media type.
+    pub content_type: String,
+    /// No delivery before this moment.
+    pub deliver_at: Option<Timestamp>,
+    /// How long it is kept; none: the gateway's default.
+    pub retention: Option<Duration>,
+}
+
+/// A message that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The message.
+    pub message: Message,
+}
+
+/// Why a submission was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The payload is larger than a message may be.
+    #[error("the payload has {given} bytes, more than {limit}")]
+    TooLarge {
+        /// Bytes it has.
+        given: usize,
+        /// Bytes it may have.
+        limit: usize,
+    },
+    /// Too much is being accepted at present: come back.
+    #[error("too many messages are being accepted; try again in {retry_after:?}")]
+    Overloaded {
+        /// When.
+        retry_after: Duration,
+    },
+    /// The store takes nothing at present: come back.
+    #[error("no message can be stored at present; try again in {retry_after:?}")]
+    Unavailable {
+        /// When.
+        retry_after: Duration,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The application has a message with this event id.
+    #[error("the application has message {existing} with this event id")]
+    EventIdTaken {
+        /// That message.
+        existing: MessageId,
+    },
+    /// The idempotency key was used meanwhile; this is what was answered.
+    #[error("the idempotency key was used meanwhile")]
+    IdempotencyKeyTaken(Box<IdempotencyRecord>),
+    /// The store failed.
+    #[error("the message can not be stored")]
+    Store(#[source] StoreError),
+}
+
+/// Takes events in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Bytes of payloads being accepted.
+    under_way: Semaphore,
+    recent: Recent,
+    arrivals: Arrivals,
+}
+
+/// Puts the room together: the way in, and what passes messages on to the lanes.
+pub fn new(
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    lanes: Lanes,
+) -> (Ingest, FanOut) {
+    let (recent, hand_over) = lanes.split();
+    let parts = (Arc::clone(&store), Arc::clone(&clock));
+    let (arrivals, fan_out) = fanout::new(&config, parts, hand_over);
+    let bytes = config.in_flight_bytes.min(Semaphore::MAX_PERMITS);
+    let ingest = Ingest(Arc::new(Inner {
+        config,
+        store,
+        clock,
+        metrics,
+        under_way: Semaphore::new(bytes),
+        recent,
+        arrivals,
+    }));
+    (ingest, fan_out)
+}
+
+impl Ingest {
+    /// Accepts one event. When this answers `Ok`, message, outbox entry and idempotency record are on disk.
+    /// `idempotency` makes the record of the answer from the message that will be in it.
+    ///
+    /// Cancel-safe: a dropped call may have accepted the message, which is then delivered.
+    pub async fn submit(
+        &self,
+        submission: Submission,
+        idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
+    ) -> Result<Accepted, IngestError> {
+        let result = self.accept(submission, idempotency).await;
+        self.0.metrics.accepted(match &result {
+            Ok(_) => "accepted",
+            Err(IngestError::EventIdTaken { .. } | IngestError::IdempotencyKeyTaken(_)) => {
+                "duplicate"
+            }
+            Err(
+                IngestError::TooLarge { .. }
+                | IngestError::Overloaded { .. }
+                | IngestError::Unavailable { .. },
+            ) => "refused",
+            Err(IngestError::Store(_)) => "error",
+        });
+        result
+    }
+
+    async fn accept(
+        &self,
+        submission: Submission,
+        idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
+    ) -> Result<Accepted, IngestError> {
+        let inner = &self.0;
+        let bytes = submission.payload.len();
+        let limit = inner.config.payload_bytes;
+        if bytes > limit {
+            return Err(IngestError::TooLarge {
+                given: bytes,
+                limit,
+            });
+        }
+        let overloaded = IngestError::Overloaded {
+            retry_after: SHORTLY,
+        };
+        if !inner.arrivals.has_room() {
+            return Err(overloaded);
+        }
+        let share = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
+        let Ok(_permit) = inner.under_way.try_acquire_many(share) else {
+            return Err(overloaded);
+        };
+        inner.store.writable()?;
+        let payload = submission.payload.clone();
+        let message = self.message(submission);
+        let item = AcceptItem {
+            idempotency: idempotency(&message),
+            new: NewMessage {
+                message,
+                payload: payload.clone(),
+            },
+        };
+        let mut results = inner.store.accept(vec![item]).await?;
+        let message = match results.pop() {
+            Some(Ok(message)) => message,
+            Some(Err(AcceptRefusal::EventIdTaken { existing })) => {
+                return Err(IngestError::EventIdTaken { existing });
+            }
+            Some(Err(AcceptRefusal::IdempotencyKeyTaken(record))) => {
+                return Err(IngestError::IdempotencyKeyTaken(record));
+            }
+            None => {
+                let what = "the store answered for no message".to_owned();
+                return Err(IngestError::Store(StoreError::Damaged { what }));
+            }
+        };
+        inner.recent.keep(message.clone(), payload);
+        inner.arrivals.push(message.clone());
+        Ok(Accepted { message })
+    }
+
+    fn message(&self, submission: Submission) -> Message {
+        let now = self.0.clock.wall();
+        let retention = submission.retention.unwrap_or(self.0.config.retention());
+        Message {
+            id: MessageId::generate(now),
+            seq: Seq::default(),
+            app: submission.app.id,
+            org: submission.app.org,
+            event_id: submission.event_id,
+            event_type: submission.event_type,
+            channels: submission.channels,
+            tags: submission.tags,
+            payload_len: u32::try_from(submission.payload.len()).unwrap_or(u32::MAX),
+            content_type: submission.content_type,
+            created_at: now,
+            deliver_at: submission.deliver_at,
+            expires_at: now.after(retention),
+        }
+    }
+}
+
+impl From<StoreError> for IngestError {
+    fn from(source: StoreError) -> Self {
+        match source {
+            StoreError::Busy => IngestError::Unavailable {
+                retry_after: SHORTLY,
+                source,
+            },
+            StoreError::DiskFull { .. } | StoreError::Closed => IngestError::Unavailable {
+                retry_after: LATER,
+                source,
+            },
+            StoreError::Exists { .. }
+            | StoreError::NoSuchRecord { .. }
+            | StoreError::Stale { .. }
+            | StoreError::IdempotencyKeyTaken(_)
+            | StoreError::Fenced
+            | StoreError::Locked
+            | StoreError::NewerFormat { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Backend(_) => IngestError::Store(source),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! From a message to the lanes of the endpoints that want it. Matching only: chains run with each delivery,
+//! where their results are shared, so no plugin can hold fan-out up.
+//!
+//! After a start the outbox is read first; what is accepted meanwhile is left to it. From then on messages
+//! come through a bounded queue, and those that do not fit leave their number behind, to be read from the
+//! store when the queue has drained.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use crate::delivery::{HandOver, Stopped};
+use crate::domain::{Clock, EndpointId, Message, Seq};
+use crate::store::{OutboxEntry, Store, StoreError};
+
+/// Outbox entries read at a time.
+const PAGE: usize = 256;
+
+/// Messages taken from the queue before those that did not fit get a turn.
+const BATCH: usize = 64;
+
+/// Between two tries while the store can not be read. Chosen: it reopens within a second.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Where accepted messages arrive.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    queue: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The outbox has been read: what arrives from now on is passed on from the queue.
+    live: AtomicBool,
+    /// Messages that did not fit into the queue.
+    missed: Mutex<VecDeque<Seq>>,
+    missed_limit: usize,
+    wake: Notify,
+}
+
+/// Passes messages on to the lanes.
+#[derive(Debug)]
+pub struct FanOut {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    lanes: HandOver,
+    queue: mpsc::Receiver<Message>,
+    shared: Arc<Shared>,
+    /// Read from the outbox although they arrive in the queue too.
+    twins: HashSet<Seq>,
+}
+
+pub(super) fn new(
+    config: &Config,
+    (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
+    lanes: HandOver,
+) -> (Arrivals, FanOut) {
+    let (sender, queue) = mpsc::channel(config.fan_out_queue.max(1));
+    let shared = Arc::new(Shared {
+        live: AtomicBool::new(false),
+        missed: Mutex::new(VecDeque::new()),
+        missed_limit: config.fan_out_backlog,
+        wake: Notify::new(),
+    });
+    let arrivals = Arrivals {
+        queue: sender,
+        shared: Arc::clone(&shared),
+    };
+    let fan_out = FanOut {
+        store,
+        clock,
+        lanes,
+        queue,
+        shared,
+        twins: HashSet::new(),
+    };
+    (arrivals, fan_out)
+}
+
+impl Arrivals {
+    /// Whether fan-out keeps up well enough for more to be accepted.
+    pub(super) fn has_room(&self) -> bool {
+        self.shared.missed.lock().len() <= self.shared.missed_limit
+    }
+
+    /// A message that is on disk. Never waits.
+    pub(super) fn push(&self, message: Message) {
+        if !self.shared.live.load(Ordering::SeqCst) {
+            return;
+        }
+        let seq = message.seq;
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(message) {
+            self.shared.missed.lock().push_back(seq);
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl FanOut {
+    /// Runs until `shutdown`. Cancel-safe: what was not passed on is in the outbox.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        // An error is the lanes' end, so this room's too.
+        if let Some(Err(Stopped)) = shutdown.run_until_cancelled(self.pass_on()).await {
+            tracing::debug!("the lanes have ended");
+        }
+    }
+
+    async fn pass_on(&mut self) -> Result<(), Stopped> {
+        self.recover().await?;
+        let mut arrived = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                count = self.queue.recv_many(&mut arrived, BATCH) => {
+                    if count == 0 {
+                        return Err(Stopped);
+                    }
+                }
+                () = self.shared.wake.notified() => {}
+            }
+            for message in arrived.drain(..) {
+                if !self.twins.remove(&message.seq) {
+                    self.fan_out(&message, &[]).await?;
+                }
+            }
+            self.catch_up().await?;
+        }
+    }
+
+    /// Passes on what the outbox holds. The last reading begins after the queue is open, so nothing falls
+    /// between; what both show is remembered.
+    async fn recover(&mut self) -> Result<(), Stopped> {
+        let lease = self.lanes.lease().await?;
+        let mut after = Seq::default();
+        loop {
+            let live = self.shared.live.load(Ordering::SeqCst);
+            let reading = || self.store.unsettled(&lease, after, PAGE);
+            let entries = patiently(reading).await;
+            let full = entries.len() == PAGE;
+            for OutboxEntry { message, have_rows } in entries {
+                after = message.seq;
+                if live {
+                    self.twins.insert(message.seq);
+                }
+                self.fan_out(&message, &have_rows).await?;
+            }
+            match (live, full) {
+                (true, false) => return Ok(()),
+                (false, false) => self.shared.live.store(true, Ordering::SeqCst),
+                (_, true) => {}
+            }
+        }
+    }
+
+    /// Passes on some of what did not fit into the queue.
+    async fn catch_up(&mut self) -> Result<(), Stopped> {
+        for _ in 0..BATCH {
+            let Some(seq) = self.shared.missed.lock().pop_front() else {
+                return Ok(());
+            };
+            let message = patiently(|| self.store.message(seq)).await;
+            if let Some(message) = message
+                && !self.twins.remove(&seq)
+            {
+                self.fan_out(&message, &[]).await?;
+            }
+        }
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    async fn fan_out(&self, message: &Message, have_rows: &[EndpointId]) -> Result<(), Stopped> {
+        let app = patiently(|| self.lanes.app(message.app)).await;
+        let wanted: Vec<_> = app
+            .iter()
+            .flat_map(|app| app.endpoints.values())
+            .filter(|view| {
+                let endpoint = &view.endpoint;
+                !endpoint.disabled
+                    && view.seq < message.seq
+                    && endpoint.wants(message.event_type.as_str(), &message.channels)
+                    && !have_rows.contains(&endpoint.id)
+            })
+            .cloned()
+            .collect();
+        self.lanes
+            .deliver(message, &wanted, self.clock.now())
+            .await
+    }
+}
+
+/// Reads until the store answers: what is in the outbox can wait.
+async fn patiently<T, F>(mut read: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut warned = false;
+    loop {
+        match read().await {
+            Ok(read) => return read,
+            Err(error) if !warned => {
+                warned = true;
+                tracing::warn!(error = &error as &dyn std::error::Error,
+                    "accepted messages wait for the store");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,19 @@
+//! Takes events in: checks their size, keeps them on disk, answers, and hands them to the lanes of the
+//! endpoints that want them.
+//!
+//! - `accept`: [`Ingest`], from a submission to the answer
+//! - `fanout`: [`FanOut`], from a message to its lanes; after a start, from the outbox
+//!
+//! The answer's cost does not grow with the number of endpoints, and nothing that was answered depends on
+//! memory: what the queue to fan-out does not take, fan-out reads from the store.
+
+mod accept;
+mod config;
+mod fanout;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{Accepted, Ingest, IngestError, Submission, new};
+pub use config::Config;
+pub use fanout::FanOut;
