@@ -1,6 +1,6 @@
 //! `hookmill serve`: logs, listener, gateway, signals.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,7 +25,8 @@ fn start_logging(settings: &Settings) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&settings.log.filter).map_err(Failure::other)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),

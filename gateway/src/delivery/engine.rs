@@ -210,7 +210,7 @@ impl Engine {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
             limits: config.attempt_limits(),
-            retry: config.retry.clone(),
+            retry: config.retry_schedule.clone(),
             records: records_in.clone(),
             inputs: inputs_in.clone(),
         });
@@ -251,7 +251,7 @@ impl Engine {
             store: Arc::clone(&self.parts.store),
             clock: Arc::clone(&self.parts.clock),
             lease: lease.clone(),
-            retry: self.config.retry.clone(),
+            retry: self.config.retry_schedule.clone(),
             inputs: self.inputs.0.clone(),
         };
         background.spawn(async move {

@@ -362,7 +362,9 @@ pub(crate) fn application(now: Timestamp) -> Application {
 }
 
 fn vault() -> Arc<Vault> {
-    Arc::new(Vault)
+    Arc::new(
+        Vault::new(["0000000000000000000000000000000000000000000000000000000000000000"]).unwrap(),
+    )
 }
 
 pub(crate) fn seal(text: &str) -> Sealed {
