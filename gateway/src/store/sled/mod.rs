@@ -24,6 +24,8 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
