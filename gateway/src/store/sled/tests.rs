@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::domain::ManualClock;
 use crate::store::conformance::{self, START, Subject};
