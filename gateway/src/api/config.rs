@@ -28,8 +28,6 @@ pub struct Config {
     pub header_bytes: usize,
     /// Bytes of a record's metadata, keys and values; 4 KiB.
     pub metadata_bytes: usize,
-    /// Days that a message is kept unless it says otherwise; 90, the contract's longest.
-    pub retention_days: u64,
     /// Hours that the answer to an `Idempotency-Key` is kept; 12.
     pub idempotency_hours: u64,
     /// Seconds by which the clock of whoever minted a token may differ; 30.
@@ -54,7 +52,6 @@ impl Default for Config {
             headers: 64,
             header_bytes: 16 << 10,
             metadata_bytes: 4 << 10,
-            retention_days: 90,
             idempotency_hours: 12,
             token_leeway_seconds: 30,
             allow_pass_on_failure: false,

@@ -21,6 +21,7 @@ use super::query::{MOMENT, QueryParams, parse_moment};
 use super::state::{ApiState, Shared};
 use super::validate::Faults;
 use crate::domain::{Application, Message, Timestamp, Uid};
+use crate::ingest::{IngestError, Submission};
 use crate::store::MessageFilter;
 
 /// Most channels of a message (Svix v1 contract), and most tags. Chosen: the same.
@@ -114,7 +115,7 @@ struct Checked {
     channels: Vec<Uid>,
     tags: Vec<String>,
     deliver_at: Option<Timestamp>,
-    retention: Duration,
+    retention: Option<Duration>,
 }
 
 impl MessageIn<'_> {
@@ -156,11 +157,10 @@ impl MessageIn<'_> {
             format!("must be from 1 to {most}"),
         );
         faults.none()?;
-        let seconds = match (hours, days) {
-            (Some(hours), _) => hours * 3600,
-            (None, Some(days)) => days * DAY,
-            (None, None) => config.retention_days.saturating_mul(DAY),
-        };
+        // Both are in their ranges by now.
+        let kept = hours
+            .map(|hours| hours * 3600)
+            .or(days.map(|days| days * DAY));
         Ok(Checked {
             event_type: self.event_type,
             event_id: self.event_id,
@@ -168,7 +168,7 @@ impl MessageIn<'_> {
             channels: self.channels.into_iter().flatten().collect(),
             tags: self.tags.into_iter().flatten().collect(),
             deliver_at: deliver_at.flatten(),
-            retention: Duration::from_secs(seconds),
+            retention: kept.map(Duration::from_secs),
         })
     }
 }
@@ -231,48 +231,65 @@ pub(crate) async fn create(
     Ok((answer.status(), axum::Json(out)).into_response())
 }
 
-/// Hands the message over; what is kept for a twin is the answer without the payload.
+/// Hands the message over. The answer, which is kept for a twin, has no payload.
 async fn accept(
     state: &ApiState,
     app: Application,
     checked: Checked,
     pending: Pending,
 ) -> Result<Answer, ApiError> {
-    let now = state.clock.wall();
-    let message = Message {
-        id: crate::domain::MessageId::generate(now),
-        seq: crate::domain::Seq::default(),
-        app: app.id,
-        org: app.org,
-        event_id: checked.event_id,
+    let submission = Submission {
+        app,
         event_type: checked.event_type,
         channels: checked.channels,
         tags: checked.tags,
+        event_id: checked.event_id,
+        payload: checked.payload,
         content_type: "application/json".to_owned(),
-        created_at: now,
         deliver_at: checked.deliver_at,
-        expires_at: now.after(checked.retention),
-        payload_len: checked.payload.len() as u32,
+        retention: checked.retention,
     };
+    let record = |message: &Message| {
+        answer(message)
+            .ok()
+            .and_then(|answer| pending.record(&answer))
+    };
+    let accepted = state.ingest.submit(submission, record).await?;
+    answer(&accepted.message)
+}
+
+fn answer(message: &Message) -> Result<Answer, ApiError> {
     let out = MessageOut::of(message.clone(), Shown::Nothing)?;
-    let answer = Answer::json(StatusCode::ACCEPTED, &out)?;
-    let item = crate::store::AcceptItem {
-        new: crate::domain::NewMessage {
-            message,
-            payload: checked.payload,
-        },
-        idempotency: pending.record(&answer),
-    };
-    let results = state.store.accept(vec![item]).await?;
-    match results.into_iter().next() {
-        Some(Ok(_)) => Ok(answer),
-        Some(Err(crate::store::AcceptRefusal::EventIdTaken { existing })) => {
-            Err(ApiError::Conflict(format!("taken {existing}")))
+    Answer::json(StatusCode::ACCEPTED, &out)
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::TooLarge { limit, .. } => Self::BodyTooLarge { limit },
+            IngestError::Overloaded { retry_after } => Self::Unavailable {
+                detail: "too many messages are being accepted",
+                retry_after: retry_after.as_secs().max(1),
+            },
+            IngestError::Unavailable {
+                retry_after,
+                source,
+            } => {
+                tracing::warn!(
+                    error = &source as &dyn std::error::Error,
+                    "a message was refused"
+                );
+                Self::Unavailable {
+                    detail: "no message can be stored at present",
+                    retry_after: retry_after.as_secs().max(1),
+                }
+            }
+            IngestError::EventIdTaken { existing } => {
+                Self::Conflict(format!("message {existing} has this event id"))
+            }
+            IngestError::IdempotencyKeyTaken(record) => Self::Answered(record),
+            IngestError::Store(error) => error.into(),
         }
-        Some(Err(crate::store::AcceptRefusal::IdempotencyKeyTaken(record))) => {
-            Err(ApiError::Answered(record))
-        }
-        None => Err(ApiError::MethodNotAllowed),
     }
 }
 

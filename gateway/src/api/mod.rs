@@ -38,6 +38,7 @@ mod patch;
 mod plugin;
 mod plugin_chain;
 mod query;
+mod resend;
 mod router;
 mod sealed;
 mod session;

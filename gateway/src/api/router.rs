@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, plugin, plugin_chain, session,
+    event_type, health, message, plugin, plugin_chain, resend, session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -105,6 +105,10 @@ fn messages(routes: &mut Routes) {
     routes.add(
         &format!("{app}/attempt/msg/{{msg_id}}"),
         get(attempt::by_message),
+    );
+    routes.add(
+        &format!("{app}/msg/{{msg_id}}/endpoint/{{endpoint_id}}/resend"),
+        post(resend::create),
     );
 }
 

@@ -9,7 +9,9 @@ use super::config::Config;
 use super::error::ApiError;
 use super::idempotency::InFlight;
 use super::token::JwtSecret;
+use crate::delivery::Deliveries;
 use crate::domain::Clock;
+use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
@@ -31,6 +33,10 @@ const EDIT_TRIES: usize = 8;
 pub struct Rooms {
     /// Everything that is kept.
     pub store: Arc<dyn Store>,
+    /// Takes messages in.
+    pub ingest: Ingest,
+    /// Tries deliveries once more.
+    pub deliveries: Deliveries,
     /// Seals the secrets of endpoints.
     pub vault: Arc<Vault>,
     /// Takes plugins in and checks their configs.

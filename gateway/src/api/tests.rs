@@ -7,6 +7,7 @@ mod records;
 mod scopes;
 mod twins;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::state::Shared;
 use super::*;
+use crate::delivery::{self, Engine};
 use crate::domain::{ApplicationId, Clock, Digest, ManualClock, OrganizationId, Secret, Timestamp};
+use crate::ingest::{self, FanOut};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::sandbox::{self, ArtifactDigests, Compiler, Sandbox};
@@ -36,6 +40,8 @@ struct Api {
     clock: Arc<ManualClock>,
     org: OrganizationId,
     token: String,
+    /// What delivers; nothing does unless a test runs it.
+    idle: Option<(Engine, FanOut)>,
     _dir: tempfile::TempDir,
 }
 
@@ -48,16 +54,19 @@ struct Reply {
     json: Value,
 }
 
-/// Plugins are compiled anew: nothing is remembered.
-struct NoDigests;
+/// Digests of compiled plugins, in memory.
+#[derive(Default)]
+struct Digests(Mutex<HashMap<(Digest, String), [u8; 32]>>);
 
 #[async_trait::async_trait]
-impl ArtifactDigests for NoDigests {
-    async fn get(&self, _: Digest, _: &str) -> Option<[u8; 32]> {
-        None
+impl ArtifactDigests for Digests {
+    async fn get(&self, plugin: Digest, engine: &str) -> Option<[u8; 32]> {
+        self.0.lock().get(&(plugin, engine.to_owned())).copied()
     }
 
-    async fn put(&self, _: Digest, _: &str, _: [u8; 32]) {}
+    async fn put(&self, plugin: Digest, engine: &str, sha256: [u8; 32]) {
+        self.0.lock().insert((plugin, engine.to_owned()), sha256);
+    }
 }
 
 impl Api {
@@ -74,15 +83,33 @@ impl Api {
             compiler: Compiler::InProcess,
             ..sandbox::Config::default()
         };
-        let store = Arc::new(MemoryStore::new(clock.clone()));
-        let sandbox = Sandbox::new(sandbox, dir.path().to_owned(), Arc::new(NoDigests)).unwrap();
-        let rooms = Rooms {
-            store,
-            vault: Arc::new(Vault),
-            sandbox: Arc::new(sandbox),
+        let digests = Arc::new(Digests::default());
+        let parts = delivery::Parts {
+            store: Arc::new(MemoryStore::new(clock.clone())),
             outbound: Arc::new(Outbound::new(&outbound::Config::default()).unwrap()),
+            sandbox: Arc::new(Sandbox::new(sandbox, dir.path().to_owned(), digests).unwrap()),
+            vault: Arc::new(Vault::load_or_create(dir.path()).unwrap()),
             clock: clock.clone(),
             metrics: Arc::new(Metrics::new()),
+        };
+        let (deliveries, lanes, engine) =
+            delivery::open(delivery::Config::default(), parts.clone());
+        let (ingest, fan_out) = ingest::new(
+            ingest::Config::default(),
+            parts.store.clone(),
+            clock.clone(),
+            parts.metrics.clone(),
+            lanes,
+        );
+        let rooms = Rooms {
+            store: parts.store,
+            ingest,
+            deliveries,
+            vault: parts.vault,
+            sandbox: parts.sandbox,
+            outbound: parts.outbound,
+            clock: clock.clone(),
+            metrics: parts.metrics,
         };
         let jwt = JwtSecret::new(&Secret::new("a secret for the tests")).unwrap();
         let state = ApiState::new(rooms, jwt, config);
@@ -93,6 +120,7 @@ impl Api {
             clock,
             org,
             token: String::new(),
+            idle: Some((engine, fan_out)),
             _dir: dir,
         };
         api.token = api.mint(&Scope::Organization(org));
@@ -113,7 +141,6 @@ impl Api {
 
     /// Sends a request and looks at the shape of its answer.
     async fn send(&self, request: Request<Body>) -> Reply {
-        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let what = format!("{} {}", request.method(), request.uri());
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();

@@ -224,7 +224,7 @@ impl Sandbox {
 
     /// The upload that a version is, as it was kept: for a copy of everything.
     pub async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
-        self.pool.upload(version).await
+        self.chains.pool.upload(version).await
     }
 
     /// Removes a version's files. The caller knows that no chain refers to it.

@@ -1,9 +1,11 @@
 //! Messages, attempts and destinations.
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::domain::{
     Attempt, AttemptId, AttemptStatus, DeliveryKey, DeliveryRow, DeliveryState, PluginReport,
-    Trigger, Uid,
+    Trigger,
 };
 use crate::store::{Lease, Outcome, ShardSet};
 
@@ -86,10 +88,7 @@ impl Api {
             shaped: None,
             outbox_done: None,
         };
-        store
-            .record(&self.lease().await, vec![outcome])
-            .await
-            .unwrap();
+        store.record(lease, vec![outcome]).await.unwrap();
     }
 }
 
@@ -382,5 +381,41 @@ async fn attempts_and_destinations_are_shown() {
     ] {
         api.get(&format!("{by_endpoint}?{query}")).await.ok(422);
     }
-    assert!(Uid::parse("m").is_ok());
+}
+
+#[tokio::test]
+async fn a_resend_is_taken_once() {
+    let mut api = Api::new();
+    let app = api.app().await;
+    let endpoint = api.endpoint(&app).await;
+    let msg = api
+        .post(
+            &format!("{app}/msg"),
+            json!({"eventType": "x", "payload": {}}),
+        )
+        .await
+        .ok(202);
+    let shutdown = CancellationToken::new();
+    let (engine, _fan_out) = api.idle.take().unwrap();
+    let engine = tokio::spawn(engine.run(shutdown.clone()));
+    let (msg, id) = (msg["id"].as_str().unwrap(), last(&endpoint));
+    let path = format!("{app}/msg/{msg}/endpoint/{id}/resend");
+    let token = api.app_token(last(&app));
+    let reply = api.call_as(&token, Method::POST, &path, Value::Null).await;
+    assert_eq!(reply.ok(202), json!({}));
+    api.post(&format!("{app}/msg/none/endpoint/{id}/resend"), Value::Null)
+        .await
+        .ok(404);
+    api.post(
+        &format!("{app}/msg/{msg}/endpoint/none/resend"),
+        Value::Null,
+    )
+    .await
+    .ok(404);
+    api.patch(&endpoint, json!({"disabled": true}))
+        .await
+        .ok(200);
+    api.post(&path, Value::Null).await.ok(409);
+    shutdown.cancel();
+    engine.abort();
 }
