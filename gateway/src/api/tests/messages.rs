@@ -88,10 +88,7 @@ impl Api {
             shaped: None,
             outbox_done: None,
         };
-        store
-            .record(&self.lease().await, vec![outcome])
-            .await
-            .unwrap();
+        store.record(lease, vec![outcome]).await.unwrap();
     }
 }
 
