@@ -1,6 +1,11 @@
 //! The compile child as a process: the real binary under its hidden subcommand, its limits, and what the gateway
 //! makes of each way in which it can end.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside the functions that clippy knows as such"
+)]
+
 #[path = "../src/sandbox/tests/guest.rs"]
 mod guest;
 
