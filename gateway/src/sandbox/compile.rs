@@ -27,9 +27,6 @@ const COMPLAINT_BYTES: usize = 4 << 10;
 /// those of `sysexits.h`.
 const REFUSED: u8 = 65;
 
-/// The child was not started as it should be.
-const USAGE: u8 = 64;
-
 /// The child can not do its work, whatever it was given.
 const FAILED: u8 = 70;
 
@@ -81,8 +78,6 @@ impl CompileQueue {
     ) -> Result<Vec<u8>, AdmitError> {
         let mut child = command
             .arg(COMPILE_SUBCOMMAND)
-            .arg(self.limits.cpu_seconds.to_string())
-            .arg(self.limits.address_space_bytes.to_string())
             // The gateway's environment holds secrets, the child works on a stranger's bytes.
             .env_clear()
             .stdin(Stdio::piped())
@@ -93,9 +88,11 @@ impl CompileQueue {
             .map_err(SandboxError::Compiler)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let limits = child_limits(&self.limits);
         let feed = async {
             if let Some(mut stdin) = stdin {
                 // A child that dies early closes its end; its exit says why.
+                let _ = stdin.write_all(&limits).await;
                 let _ = stdin.write_all(&component).await;
             }
         };
@@ -154,19 +151,30 @@ async fn in_process(component: Bytes) -> Result<Vec<u8>, AdmitError> {
         .unwrap_or_else(|stopped| Err(SandboxError::Stopped(stopped).into()))
 }
 
+/// What the child reads first: seconds of CPU and bytes of address space, each as eight bytes, the lowest first.
+fn child_limits(limits: &CompileLimits) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&limits.cpu_seconds.to_le_bytes());
+    bytes[8..].copy_from_slice(&limits.address_space_bytes.to_le_bytes());
+    bytes
+}
+
 /// The whole life of the compile child. A program calls this, and nothing before it, when its first argument is
-/// [`COMPILE_SUBCOMMAND`]; the two that follow are seconds of CPU and bytes of address space.
+/// [`COMPILE_SUBCOMMAND`].
 pub fn compile_child_main() -> ExitCode {
-    let mut limits = std::env::args().skip(2).map(|number| number.parse().ok());
-    let (Some(Some(cpu)), Some(Some(memory))) = (limits.next(), limits.next()) else {
-        let usage = "CPU_SECONDS ADDRESS_SPACE_BYTES < component > code";
-        return complain(USAGE, format_args!("{COMPILE_SUBCOMMAND} {usage}"));
-    };
-    if let Err(error) = confine(cpu, memory) {
+    let mut stdin = std::io::stdin().lock();
+    let (mut cpu, mut memory) = ([0; 8], [0; 8]);
+    if let Err(error) = stdin
+        .read_exact(&mut cpu)
+        .and_then(|()| stdin.read_exact(&mut memory))
+    {
+        return complain(FAILED, format_args!("the limits can not be read: {error}"));
+    }
+    if let Err(error) = confine(u64::from_le_bytes(cpu), u64::from_le_bytes(memory)) {
         return complain(FAILED, format_args!("the limits can not be set: {error}"));
     }
     let mut component = Vec::new();
-    if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
+    if let Err(error) = stdin.read_to_end(&mut component) {
         return complain(
             FAILED,
             format_args!("the component can not be read: {error}"),
@@ -192,7 +200,7 @@ fn complain(status: u8, complaint: std::fmt::Arguments<'_>) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Takes from this process what a compiler does not need, before it reads anything.
+/// Takes from this process what a compiler does not need, before it reads what was uploaded.
 fn confine(cpu_seconds: u64, address_space: u64) -> rustix::io::Result<()> {
     let most = |most| Rlimit {
         current: Some(most),
