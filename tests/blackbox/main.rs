@@ -1,1 +1,1 @@
-fn main() {}
+//! The black-box tests: one binary, a file per topic. Each test starts a gateway of its own.
