@@ -1,4 +1,19 @@
 //! The black-box tests: one binary, a file per topic. Each test starts a gateway of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy exempts test functions only, and this whole program is tests"
+)]
+
+mod chains;
+mod crash;
+mod errors;
+mod hostile;
+mod idempotency;
+mod operate;
+mod outcomes;
+mod scopes;
 mod sdk_v1;
 mod sdk_v2;
+mod signing;
+mod ssrf;

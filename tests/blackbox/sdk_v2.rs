@@ -501,12 +501,12 @@ async fn messages() {
         tag: Some("vip".to_owned()),
         ..by()
     };
-    assert_eq!(ids(tagged).await, [made.id.clone()]);
+    assert_eq!(ids(tagged).await, [made.id.as_str()]);
     let channel = MessageListOptions {
         channel: Some("eu".to_owned()),
         ..by()
     };
-    assert_eq!(ids(channel).await, [made.id.clone()]);
+    assert_eq!(ids(channel).await, [made.id.as_str()]);
     let typed = MessageListOptions {
         event_types: Some(BTreeSet::from(["other".to_owned()])),
         ..by()

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -31,6 +32,7 @@ pub struct GatewayBuilder {
     config: String,
     retry_schedule: String,
     listen: String,
+    allow_subnets: Vec<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
 }
@@ -62,6 +64,7 @@ impl Gateway {
             config: String::new(),
             retry_schedule: RETRY_SCHEDULE.to_owned(),
             listen: "127.0.0.1:0".to_owned(),
+            allow_subnets: vec!["127.0.0.0/8".to_owned()],
             args: Vec::new(),
             env: Vec::new(),
         }
@@ -193,6 +196,14 @@ impl Gateway {
             .expect("our own child can be awaited")
     }
 
+    /// Starts it on the same directory and kills it so soon that it may not have finished starting.
+    pub async fn kill_while_starting(&mut self, after: Duration) {
+        self.kill().await;
+        self.process = Some(self.how.spawn());
+        tokio::time::sleep(after).await;
+        self.kill().await;
+    }
+
     /// Starts it again on the same directory with the same settings, after it has ended. Its address changes.
     pub async fn restart(&mut self) {
         self.kill().await;
@@ -227,6 +238,12 @@ impl GatewayBuilder {
     /// An address other than a free port.
     pub fn listen(mut self, addr: &str) -> Self {
         addr.clone_into(&mut self.listen);
+        self
+    }
+
+    /// Nothing private is reachable, not even a receiver of this machine.
+    pub fn strict(mut self) -> Self {
+        self.allow_subnets.clear();
         self
     }
 
@@ -339,7 +356,11 @@ impl GatewayBuilder {
             .arg(&self.data_dir)
             .arg("--config")
             .arg(config)
-            .args(["--allow-subnet", "127.0.0.0/8"])
+            .args(
+                self.allow_subnets
+                    .iter()
+                    .flat_map(|subnet| ["--allow-subnet", subnet]),
+            )
             .args(["--retry-schedule", &self.retry_schedule])
             .args(&self.args)
             .stdin(Stdio::null())

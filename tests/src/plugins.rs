@@ -42,10 +42,10 @@ fn file_name(plugin: &str) -> String {
     format!("{}.wasm", plugin.replace('-', "_"))
 }
 
-/// Builds all plugins into a directory of their own below the target directory and returns it.
+/// Builds all plugins and brings them together below the target directory, where `cargo xtask` does too.
 fn build() -> PathBuf {
-    let target = target_directory().join("plugins");
-    let ready = target.join("ready");
+    let target = target_directory().join("plugins-build");
+    let ready = target_directory().join("plugins");
     std::fs::create_dir_all(&ready).expect("the target directory can be written");
     for (plugin, package, manifest) in PLUGINS {
         let own_workspace = manifest != "Cargo.toml";

@@ -65,6 +65,15 @@ impl Tenant {
             .text("id")
     }
 
+    /// Changes some of an endpoint's settings.
+    pub async fn patch_endpoint(&self, endpoint: &str, body: Value) -> Value {
+        self.client
+            .patch(&self.path(&format!("/endpoint/{endpoint}")), body)
+            .await
+            .expect(200)
+            .json()
+    }
+
     /// The endpoint's signing secret.
     pub async fn secret(&self, endpoint: &str) -> String {
         self.client

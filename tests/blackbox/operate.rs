@@ -1,0 +1,549 @@
+//! What an operator does to a gateway: pause, disable, back up, stop, start where it can not, and look at it.
+
+use std::process::Command;
+
+use futures_util::future::join_all;
+use hookmill_tests::gateway::random_id;
+use hookmill_tests::{Gateway, Receiver, Tenant, eventually};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_paused_endpoint_keeps_its_queue() {
+    let mut gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    tenant.endpoint(&other.url()).await;
+    tenant
+        .patch_endpoint(&endpoint, json!({"paused": true}))
+        .await;
+    let mut messages = Vec::new();
+    for n in 0..20 {
+        messages.push(tenant.send(json!({"n": n})).await);
+    }
+    other.wait_for(20).await;
+    for message in &messages {
+        tenant.settled(message, &endpoint, "pending").await;
+    }
+    // The queue and the pause are kept over a kill.
+    gateway.kill().await;
+    gateway.restart().await;
+    let tenant = tenant.with_client(gateway.client().await);
+    let marker = tenant.send(json!({"n": "marker"})).await;
+    other
+        .wait_until("the marker", |got| {
+            got.iter()
+                .any(|one| one.message_id() == marker)
+                .then_some(())
+        })
+        .await;
+    assert_eq!(receiver.count(), 0, "nothing while it is paused");
+    tenant
+        .patch_endpoint(&endpoint, json!({"paused": false}))
+        .await;
+    receiver
+        .wait_until("all that waited", |got| {
+            let has = |id: &String| got.iter().any(|one| one.message_id() == id);
+            (messages.iter().all(has) && has(&marker)).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_disabled_endpoint_fails_what_waits_and_takes_nothing_new() {
+    let gateway = Gateway::builder().retry_schedule("1h").start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let (receiver, other) = (Receiver::start().answer(500).await, Receiver::start().await);
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    tenant.endpoint(&other.url()).await;
+    let waiting = tenant.send(json!({})).await;
+    tenant
+        .destination_when(&waiting, &endpoint, "waits for its retry", |place| {
+            !place["nextAttempt"].is_null()
+        })
+        .await;
+    tenant
+        .patch_endpoint(&endpoint, json!({"disabled": true}))
+        .await;
+    let place = tenant.settled(&waiting, &endpoint, "fail").await;
+    assert_eq!(place["nextAttempt"], Value::Null);
+    let message = tenant.send(json!({})).await;
+    other
+        .wait_until("the new message", |got| {
+            got.iter()
+                .any(|one| one.message_id() == message)
+                .then_some(())
+        })
+        .await;
+    receiver.now_answers(200);
+    tenant
+        .patch_endpoint(&endpoint, json!({"disabled": false}))
+        .await;
+    let third = tenant.send(json!({})).await;
+    tenant.settled(&third, &endpoint, "success").await;
+    let got: Vec<_> = receiver
+        .requests()
+        .iter()
+        .map(|one| one.message_id().to_owned())
+        .collect();
+    assert_eq!(got, [waiting, third]);
+}
+
+#[tokio::test]
+async fn gone_disables_the_endpoint() {
+    let gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().answer(410).await;
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    let message = tenant.send(json!({})).await;
+    tenant.settled(&message, &endpoint, "fail").await;
+    let path = tenant.path(&format!("/endpoint/{endpoint}"));
+    eventually("the endpoint to be disabled", async || {
+        let endpoint = tenant.client.get(&path).await.expect(200).json();
+        if endpoint["disabled"] == true {
+            Ok(())
+        } else {
+            Err(endpoint.to_string())
+        }
+    })
+    .await;
+    assert_eq!(receiver.count(), 1, "no more retries");
+}
+
+#[tokio::test]
+async fn a_deleted_endpoint_gets_nothing_more() {
+    let gateway = Gateway::builder()
+        .retry_schedule("300ms,300ms")
+        .start()
+        .await;
+    let tenant = Tenant::new(&gateway).await;
+    let (receiver, other) = (Receiver::start().answer(500).await, Receiver::start().await);
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    tenant.endpoint(&other.url()).await;
+    let message = tenant.send(json!({})).await;
+    tenant.attempts(&message, 2).await;
+    let tries = receiver.count();
+    tenant
+        .client
+        .delete(&tenant.path(&format!("/endpoint/{endpoint}")))
+        .await
+        .expect(204);
+    let next = tenant.send(json!({})).await;
+    other
+        .wait_until("the next message", |got| {
+            got.iter().any(|one| one.message_id() == next).then_some(())
+        })
+        .await;
+    assert!(receiver.count() <= tries + 1, "one may have been under way");
+    assert!(
+        receiver
+            .requests()
+            .iter()
+            .all(|one| one.message_id() == message)
+    );
+}
+
+#[tokio::test]
+async fn event_types_and_channels_choose_the_endpoints() {
+    let gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    for name in ["a", "b"] {
+        let body = json!({"name": name, "description": name});
+        tenant
+            .client
+            .post("/api/v1/event-type", body)
+            .await
+            .expect(201);
+    }
+    tenant.endpoint(&receiver.url_of("/all")).await;
+    tenant
+        .endpoint_with(json!({"url": receiver.url_of("/a"), "filterTypes": ["a"]}))
+        .await;
+    tenant
+        .endpoint_with(json!({"url": receiver.url_of("/eu"), "channels": ["eu"]}))
+        .await;
+    let mut expected = Vec::new();
+    for (kind, channels, paths) in [
+        ("a", json!([]), vec!["/all", "/a"]),
+        ("b", json!([]), vec!["/all"]),
+        ("b", json!(["eu", "us"]), vec!["/all", "/eu"]),
+        ("a", json!(["us"]), vec!["/all", "/a"]),
+        ("a", json!(["eu"]), vec!["/all", "/a", "/eu"]),
+    ] {
+        let mut event = json!({"eventType": kind, "payload": {}});
+        if channels != json!([]) {
+            event["channels"] = channels;
+        }
+        let message = tenant.send_with(event).await;
+        expected.extend(
+            paths
+                .into_iter()
+                .map(|path| (message.clone(), path.to_owned())),
+        );
+    }
+    let mut got: Vec<_> = receiver
+        .wait_for(expected.len())
+        .await
+        .iter()
+        .map(|one| (one.message_id().to_owned(), one.path.clone()))
+        .collect();
+    got.sort();
+    expected.sort();
+    assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_gateway_lives_elsewhere() {
+    let gateway = Gateway::builder().retry_schedule("1h").start().await;
+    let tenant = Tenant::new(&gateway).await;
+    tenant.upload("hostile").await;
+    let failing = Receiver::start().answer(500).await;
+    let endpoint = tenant.endpoint(&failing.url()).await;
+    let entry = json!({"plugin": "hostile", "version": "latest", "config": {"mode": "append"}});
+    tenant.chain(&endpoint, json!([entry])).await;
+    let secret = tenant.secret(&endpoint).await;
+    let big = "x".repeat(600_000);
+    let waiting = tenant.send(json!({"big": big})).await;
+    tenant.attempts(&waiting, 1).await;
+
+    // Under load, so that the copy is of a store that moves.
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let copy = elsewhere.path().join("copy");
+    let target = copy.to_str().unwrap();
+    let args = ["backup", target];
+    let backup = gateway.command(&args);
+    let load = join_all((0..200).map(|n| tenant.send(json!({"n": n}))));
+    let (output, _) = tokio::join!(backup, load);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let again = gateway.command(&args).await;
+    assert!(!again.status.success(), "a backup overwrites nothing");
+
+    let restored = Gateway::builder()
+        .data_dir(&copy)
+        .retry_schedule("1h")
+        .start()
+        .await;
+    let there = tenant.with_client(restored.client_of(gateway.org()).await);
+    assert_eq!(there.secret(&endpoint).await, secret);
+    let path = there.path(&format!("/msg/{waiting}?with_content=true"));
+    assert_eq!(
+        there.client.get(&path).await.expect(200).json()["payload"]["big"],
+        *big
+    );
+    assert_eq!(there.attempts_now(&waiting).await.len(), 1);
+    failing.now_answers(200);
+    let before = failing.count();
+    let path = there.path(&format!("/msg/{waiting}/endpoint/{endpoint}/resend"));
+    there.client.post(&path, json!({})).await.expect(202);
+    let body = failing
+        .wait_until("the restored gateway's delivery", |got| {
+            let new = got
+                .iter()
+                .skip(before)
+                .find(|one| one.message_id() == waiting)?;
+            Some(new.body.clone())
+        })
+        .await;
+    assert!(body.ends_with(b"}+"), "its plugins came along");
+}
+
+#[tokio::test]
+async fn start_errors_say_what_is_wrong() {
+    let gateway = Gateway::start().await;
+    // Error, a part of what it must say.
+    let addr = gateway.url().strip_prefix("http://").unwrap().to_owned();
+    let taken = Gateway::builder().listen(&addr).refuse().await;
+    let locked = Gateway::builder()
+        .data_dir(gateway.data_dir())
+        .refuse()
+        .await;
+    let unknown = Gateway::builder()
+        .config("[delivery]\ntimout_ms = 5")
+        .refuse()
+        .await;
+    let section = Gateway::builder()
+        .config("[nonsense]\na = 1")
+        .refuse()
+        .await;
+    let wrong = Gateway::builder()
+        .config("[delivery]\ntimeout_ms = \"soon\"")
+        .refuse()
+        .await;
+    let broken = Gateway::builder().config("[delivery").refuse().await;
+    let variable = Gateway::builder()
+        .env("HOOKMILL_NONSENSE", "1")
+        .refuse()
+        .await;
+    let schedule = Gateway::builder()
+        .retry_schedule("5 minutes")
+        .refuse()
+        .await;
+    let subnet = Gateway::builder()
+        .arg("--allow-subnet=everything")
+        .refuse()
+        .await;
+    let secret = Gateway::builder()
+        .env("HOOKMILL_JWT_SECRET", "short")
+        .refuse()
+        .await;
+    let beneath = Gateway::builder().data_dir("/dev/null/data").refuse().await;
+    let all = [
+        ("a taken port", &taken, addr.as_str()),
+        ("a directory in use", &locked, "data"),
+        ("an unknown key", &unknown, "timout_ms"),
+        ("an unknown section", &section, "nonsense"),
+        ("a value of another type", &wrong, "timeout_ms"),
+        ("no TOML", &broken, "hookmill.toml"),
+        ("an unknown variable", &variable, "nonsense"),
+        ("an odd schedule", &schedule, "5 minutes"),
+        ("an odd subnet", &subnet, "everything"),
+        ("a secret to guess", &secret, "secret"),
+        ("no directory", &beneath, "/dev/null/data"),
+    ];
+    for (why, refusal, part) in all {
+        assert!(
+            refusal.code.is_some_and(|code| code != 0 && code != 101),
+            "{why}: {refusal:?}"
+        );
+        let said = refusal.message.to_lowercase();
+        assert!(said.contains(&part.to_lowercase()), "{why}: {said}");
+        assert!(!said.contains("panicked"), "{why}: {said}");
+        assert!(
+            said.lines().count() <= 12,
+            "{why}: a few lines, not a novel: {said}"
+        );
+    }
+    // A script tells them apart: its own mistake, the machine's, another gateway's.
+    assert_eq!(unknown.code, section.code);
+    assert_ne!(locked.code, unknown.code);
+    gateway.client().await.get("/api/v1/app").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_directory_of_a_newer_format_is_left_alone() {
+    let mut gateway = Gateway::start().await;
+    Tenant::new(&gateway).await;
+    assert!(gateway.terminate().await.success());
+    let format = gateway.data_dir().join("format");
+    let old = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, "999\n").unwrap();
+    let refusal = Gateway::builder()
+        .data_dir(gateway.data_dir())
+        .refuse()
+        .await;
+    assert!(refusal.code.is_some_and(|code| code != 0));
+    assert!(refusal.message.contains("999"), "{}", refusal.message);
+    std::fs::write(&format, old).unwrap();
+    gateway.restart().await;
+    assert_eq!(
+        gateway
+            .client()
+            .await
+            .get("/api/v1/app")
+            .await
+            .expect(200)
+            .data()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_graceful_stop_finishes_what_is_under_way_and_loses_nothing() {
+    let mut gateway = Gateway::builder()
+        .retry_schedule("100ms,100ms")
+        .start()
+        .await;
+    let tenant = Tenant::new(&gateway).await;
+    let held = Receiver::start().held().await;
+    let endpoint = tenant.endpoint(&held.url()).await;
+    let mut messages = Vec::new();
+    for n in 0..40 {
+        messages.push(tenant.send(json!({"n": n})).await);
+    }
+    // Some are with the receiver, who does not answer yet; the others wait.
+    let under_way = held.wait_for(4).await.len();
+    let stop = async {
+        let status = gateway.terminate().await;
+        assert!(status.success(), "{status}");
+        gateway
+    };
+    let release = async {
+        // The stop is under way when new connections are refused or cut off.
+        let url = format!("{}/app", tenant.base);
+        eventually(
+            "the gateway to take no more requests",
+            async || match tenant
+                .client
+                .try_raw(reqwest::Method::GET, &url, &[], None)
+                .await
+            {
+                Err(_) => Ok(()),
+                Ok(reply) if reply.status == 503 => Ok(()),
+                Ok(reply) => Err(format!("{}", reply.status)),
+            },
+        )
+        .await;
+        held.release(usize::from(u16::MAX));
+    };
+    let (mut gateway, ()) = tokio::join!(stop, release);
+    gateway.restart().await;
+    let tenant = tenant.with_client(gateway.client().await);
+    for message in &messages {
+        tenant.settled(message, &endpoint, "success").await;
+    }
+    let got = held.requests();
+    for request in &got[..under_way] {
+        let times = got
+            .iter()
+            .filter(|one| one.message_id() == request.message_id())
+            .count();
+        assert_eq!(times, 1, "an answered delivery is not repeated");
+    }
+}
+
+#[tokio::test]
+async fn sending_from_a_script() {
+    let gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    tenant.endpoint(&receiver.url()).await;
+    let token = gateway.token(gateway.org()).await;
+    let send = |payload: &str| {
+        let mut command = Command::new(hookmill_tests::settings::hookmill_bin());
+        command
+            .env_clear()
+            .env("HOOKMILL_TOKEN", &token)
+            .args(["send", "--url", gateway.url(), "--app", &tenant.app])
+            .args(["--event-type", "script.ran", payload]);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let output = send(r#"{"from": "a script"}"#).await.unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let id = String::from_utf8(output.stdout).unwrap();
+    let got = receiver.wait_for(1).await;
+    assert_eq!(got[0].message_id(), id.trim());
+    assert_eq!(got[0].body, r#"{"from": "a script"}"#);
+    let output = send("not JSON").await.unwrap();
+    assert!(!output.status.success() && !output.stderr.is_empty());
+}
+
+#[tokio::test]
+async fn metrics_count_what_happens() {
+    let gateway = Gateway::builder().retry_schedule("").start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let (good, bad) = (Receiver::start().await, Receiver::start().answer(500).await);
+    let (one, two) = (
+        tenant.endpoint(&good.url()).await,
+        tenant.endpoint(&bad.url()).await,
+    );
+    for n in 0..3 {
+        let message = tenant.send(json!({"n": n})).await;
+        tenant.settled(&message, &one, "success").await;
+        tenant.settled(&message, &two, "fail").await;
+    }
+    let reply = tenant.client.anonymous().get("/metrics").await.expect(200);
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    let sum = |part: &str| {
+        text.lines()
+            .filter(|line| !line.starts_with('#') && line.contains(part))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .fold(None, |sum: Option<f64>, value| {
+                Some(sum.unwrap_or(0.0) + value)
+            })
+    };
+    assert_eq!(sum("accepted_total"), Some(3.0), "{text}");
+    assert!(
+        text.contains("success") && text.contains("fail"),
+        "deliveries by outcome: {text}"
+    );
+    for family in ["deliveries", "backlog", "oldest", "plugin", "commit"] {
+        assert!(text.contains(family), "{family}: {text}");
+    }
+    assert!(
+        text.trim_end().ends_with("# EOF"),
+        "OpenMetrics ends with EOF"
+    );
+    assert!(
+        !text.contains(&tenant.app),
+        "no tenant's identifiers among the labels"
+    );
+}
+
+#[tokio::test]
+async fn readiness() {
+    let gateway = Gateway::start().await;
+    let client = gateway.client().await.anonymous();
+    client.get("/api/v1/health").await.expect(204);
+    client.get("/api/v1/health/ping").await.expect(204);
+    let ready = client.get("/api/v1/health/ready").await;
+    assert!(matches!(ready.status, 200 | 204), "{}", ready.status);
+}
+
+#[tokio::test]
+async fn the_configuration_is_printed_without_its_secrets() {
+    let secret = "this must never be printed";
+    let gateway = Gateway::builder()
+        .env("HOOKMILL_JWT_SECRET", secret)
+        .start()
+        .await;
+    let output = gateway.command(&["config"]).await;
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("timeout_ms") && said.contains("[redacted]"),
+        "{said}"
+    );
+    assert!(!said.contains(secret), "{said}");
+    assert!(!gateway.log().contains(secret));
+}
+
+#[tokio::test]
+async fn the_log_knows_messages_and_no_secrets() {
+    let gateway = Gateway::builder().retry_schedule("").start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().answer(500).await;
+    let endpoint = tenant.endpoint(&receiver.url_of("/hook?key=s3cret")).await;
+    let secret = tenant.secret(&endpoint).await;
+    let message = tenant.send(json!({"card": "4111"})).await;
+    tenant.settled(&message, &endpoint, "fail").await;
+    let log = gateway.log();
+    assert!(log.contains(&message) && log.contains(&endpoint), "{log}");
+    let token = gateway.token(gateway.org()).await;
+    for hidden in [secret.as_str(), token.as_str(), "s3cret", "4111"] {
+        assert!(!log.contains(hidden), "{hidden}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_subcommands_and_flags_end_with_usage() {
+    let gateway = Gateway::start().await;
+    for args in [
+        vec!["fly"],
+        vec!["token"],
+        vec!["serve", "--no-such-flag"],
+        vec!["send", "--app", "x"],
+    ] {
+        let output = gateway.command(&args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{args:?}"
+        );
+    }
+    let reply = gateway
+        .client()
+        .await
+        .get(&format!("/api/v1/app/{}", random_id("app_")))
+        .await;
+    reply.expect(404);
+}
