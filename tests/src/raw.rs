@@ -278,3 +278,38 @@ fn content_length(head: &[u8]) -> usize {
         .and_then(|(_, value)| value.trim().parse().ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn plays_its_scripts_in_order() {
+        let raw = Raw::start_with(vec![
+            vec![Step::ReadRequest, Step::Reset],
+            vec![
+                Step::ReadRequest,
+                Step::write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            ],
+        ])
+        .await;
+        // Without a pool, so that each request is a connection.
+        let client = reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .retry(reqwest::retry::never())
+            .build()
+            .unwrap();
+        let post = || client.post(raw.url()).body("hello").send();
+        assert!(post().await.is_err());
+        assert_eq!(post().await.unwrap().status().as_u16(), 200);
+        let connections = raw.wait_for(2).await;
+        assert!(connections.iter().all(|one| one.bytes.ends_with(b"hello")));
+    }
+
+    #[tokio::test]
+    async fn refuses() {
+        let refusing = Refusing::start();
+        let error = reqwest::get(refusing.url()).await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+    }
+}

@@ -352,3 +352,38 @@ fn status_only(status: u16) -> Response {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no test panics while it holds this")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_as_told_and_remembers() {
+        let receiver = Receiver::start()
+            .answer(503)
+            .times(2)
+            .then(200)
+            .body("ok")
+            .await;
+        let client = reqwest::Client::new();
+        let mut codes = Vec::new();
+        for n in 0..4 {
+            let request = client.post(receiver.url()).body(n.to_string());
+            codes.push(request.send().await.unwrap().status().as_u16());
+        }
+        assert_eq!(codes, [503, 503, 200, 200]);
+        let got = receiver.wait_for(4).await;
+        let bodies: Vec<_> = got.iter().map(|one| one.body.clone()).collect();
+        assert_eq!(bodies, ["0", "1", "2", "3"]);
+    }
+
+    #[tokio::test]
+    async fn holds_what_it_has_taken() {
+        let receiver = Receiver::start().held().await;
+        let request = tokio::spawn(reqwest::get(receiver.url()));
+        receiver.wait_for(1).await;
+        assert!(!request.is_finished());
+        receiver.release(1);
+        assert_eq!(request.await.unwrap().unwrap().status().as_u16(), 200);
+    }
+}
