@@ -7,11 +7,13 @@
 
 mod chains;
 mod crash;
+mod endpoints;
 mod errors;
 mod hostile;
 mod idempotency;
 mod operate;
 mod outcomes;
+mod plugins;
 mod scopes;
 mod sdk_v1;
 mod sdk_v2;
