@@ -13,7 +13,6 @@ use case::{Case, Next, answer, case, next_is, plain, play, play_all};
 
 mod case;
 
-
 /// The schedule of these tests, far enough away that nothing is tried twice, and below the 60 s floor.
 const SCHEDULE: &str = "30s";
 

@@ -49,11 +49,11 @@ pub(crate) fn plain(status: u16, headers: &str) -> Vec<Step> {
 }
 
 pub(crate) fn case(
-    pub(crate) name: &'static str,
-    pub(crate) script: Vec<Step>,
-    pub(crate) status: &'static str,
-    pub(crate) code: i64,
-    pub(crate) next: Next,
+    name: &'static str,
+    script: Vec<Step>,
+    status: &'static str,
+    code: i64,
+    next: Next,
 ) -> Case {
     Case {
         name,
@@ -161,4 +161,3 @@ pub(crate) async fn play_all(gateway: &Gateway, cases: Vec<Case>) {
         wrong.join("\n")
     );
 }
-
