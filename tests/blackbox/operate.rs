@@ -1,7 +1,5 @@
 //! What an operator does to a gateway: pause, disable, back up, stop, start where it can not, and look at it.
 
-use std::process::Command;
-
 use futures_util::future::join_all;
 use hookmill_tests::gateway::random_id;
 use hookmill_tests::{Gateway, Receiver, Tenant, eventually};
@@ -24,9 +22,10 @@ async fn a_backup_of_a_running_gateway_lives_elsewhere() {
     // Under load, so that the copy is of a store that moves.
     let elsewhere = tempfile::TempDir::new().unwrap();
     let copy = elsewhere.path().join("copy");
-    let target = copy.to_str().unwrap();
-    let args = ["backup", target];
-    let backup = gateway.command(&args);
+    let (out, keys) = (copy.to_str().unwrap(), gateway.data_dir().to_str().unwrap());
+    let args = ["backup", "--out", out, "--keys-from", keys];
+    let admin = gateway.admin_token().await;
+    let backup = gateway.client_command(&admin, &args, "");
     let load = join_all((0..200).map(|n| tenant.send(json!({"n": n}))));
     let (output, _) = tokio::join!(backup, load);
     assert!(
@@ -34,8 +33,16 @@ async fn a_backup_of_a_running_gateway_lives_elsewhere() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let again = gateway.command(&args).await;
+    let again = gateway.client_command(&admin, &args, "").await;
     assert!(!again.status.success(), "a backup overwrites nothing");
+    let token = gateway.token(gateway.org()).await;
+    let other = elsewhere.path().join("other");
+    let args = ["backup", "--out", other.to_str().unwrap()];
+    let tenants = gateway.client_command(&token, &args, "").await;
+    assert!(
+        !tenants.status.success(),
+        "only an administrator copies everything"
+    );
 
     let restored = Gateway::builder()
         .data_dir(&copy)
@@ -132,9 +139,13 @@ async fn start_errors_say_what_is_wrong() {
             "{why}: a few lines, not a novel: {said}"
         );
     }
-    // A script tells them apart: its own mistake, the machine's, another gateway's.
-    assert_eq!(unknown.code, section.code);
-    assert_ne!(locked.code, unknown.code);
+    // A script tells them apart.
+    for settings in [
+        &unknown, &section, &wrong, &broken, &variable, &schedule, &subnet,
+    ] {
+        assert_eq!(settings.code, Some(2), "{settings:?}");
+    }
+    assert_eq!((taken.code, locked.code), (Some(3), Some(4)));
     gateway.client().await.get("/api/v1/app").await.expect(200);
 }
 
@@ -143,14 +154,14 @@ async fn a_directory_of_a_newer_format_is_left_alone() {
     let mut gateway = Gateway::start().await;
     Tenant::new(&gateway).await;
     assert!(gateway.terminate().await.success());
-    let format = gateway.data_dir().join("format");
+    let format = gateway.data_dir().join("store/format");
     let old = std::fs::read_to_string(&format).unwrap();
     std::fs::write(&format, "999\n").unwrap();
     let refusal = Gateway::builder()
         .data_dir(gateway.data_dir())
         .refuse()
         .await;
-    assert!(refusal.code.is_some_and(|code| code != 0));
+    assert_eq!(refusal.code, Some(5));
     assert!(refusal.message.contains("999"), "{}", refusal.message);
     std::fs::write(&format, old).unwrap();
     gateway.restart().await;
@@ -228,27 +239,33 @@ async fn sending_from_a_script() {
     let receiver = Receiver::start().await;
     tenant.endpoint(&receiver.url()).await;
     let token = gateway.token(gateway.org()).await;
-    let send = |payload: &str| {
-        let mut command = Command::new(hookmill_tests::settings::hookmill_bin());
-        command
-            .env_clear()
-            .env("HOOKMILL_TOKEN", &token)
-            .args(["send", "--url", gateway.url(), "--app", &tenant.app])
-            .args(["--event-type", "script.ran", payload]);
-        tokio::task::spawn_blocking(move || command.output().unwrap())
-    };
-    let output = send(r#"{"from": "a script"}"#).await.unwrap();
+    let args = ["send", "--app", &tenant.app, "--type", "script.ran"];
+    let payload = r#"{"from": "a script"}"#;
+    let output = gateway.client_command(&token, &args, payload).await;
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let id = String::from_utf8(output.stdout).unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let got = receiver.wait_for(1).await;
-    assert_eq!(got[0].message_id(), id.trim());
-    assert_eq!(got[0].body, r#"{"from": "a script"}"#);
-    let output = send("not JSON").await.unwrap();
-    assert!(!output.status.success() && !output.stderr.is_empty());
+    assert_eq!(got[0].message_id(), said["id"]);
+    assert_eq!(got[0].body, payload);
+
+    let keyed = [&args[..], &["--idempotency-key", "once"]].concat();
+    let first = gateway.client_command(&token, &keyed, "{}").await;
+    let again = gateway.client_command(&token, &keyed, "{}").await;
+    assert_eq!(first.stdout, again.stdout);
+    let unknown = ["send", "--app", "nobody", "--type", "a"];
+    for (token, args, payload) in [
+        (token.as_str(), &args[..], "not JSON"),
+        (token.as_str(), &unknown, "{}"),
+        ("no.good.token", &args, "{}"),
+    ] {
+        let output = gateway.client_command(token, args, payload).await;
+        assert_eq!(output.status.code(), Some(1), "{args:?} {payload}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -267,21 +284,26 @@ async fn metrics_count_what_happens() {
     }
     let reply = tenant.client.anonymous().get("/metrics").await.expect(200);
     let text = String::from_utf8(reply.body.to_vec()).unwrap();
-    let sum = |part: &str| {
-        text.lines()
-            .filter(|line| !line.starts_with('#') && line.contains(part))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .fold(None, |sum: Option<f64>, value| {
-                Some(sum.unwrap_or(0.0) + value)
-            })
-    };
-    assert_eq!(sum("accepted_total"), Some(3.0), "{text}");
-    assert!(
-        text.contains("success") && text.contains("fail"),
-        "deliveries by outcome: {text}"
-    );
-    for family in ["deliveries", "backlog", "oldest", "plugin", "commit"] {
-        assert!(text.contains(family), "{family}: {text}");
+    for line in [
+        "hookmill_accepts_total{outcome=\"accepted\"} 3",
+        "hookmill_deliveries_total{outcome=\"success\"} 3",
+        "hookmill_deliveries_total{outcome=\"fail\"} 3",
+        "hookmill_backlog 0",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line}: {text}");
+    }
+    for family in [
+        "attempt_seconds",
+        "oldest_due_seconds",
+        "plugin_calls",
+        "plugin_seconds",
+        "commit_items",
+        "commit_seconds",
+    ] {
+        assert!(
+            text.contains(&format!("# TYPE hookmill_{family} ")),
+            "{family}: {text}"
+        );
     }
     assert!(
         text.trim_end().ends_with("# EOF"),
@@ -309,7 +331,8 @@ async fn the_configuration_is_printed_without_its_secrets() {
         .env("HOOKMILL_JWT_SECRET", secret)
         .start()
         .await;
-    let output = gateway.command(&["config"]).await;
+    let dir = gateway.data_dir().to_str().unwrap();
+    let output = gateway.command(&["config", "--data-dir", dir]).await;
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(

@@ -345,7 +345,7 @@ async fn nobody_listens() {
 async fn a_name_that_does_not_exist() {
     let gateway = Gateway::builder()
         // A server that nobody runs: the answer is a refusal, at once.
-        .config("[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout_ms = 1000")
+        .config("[outbound.dns]\nservers = [\"127.0.0.1:9\"]\ntimeout_ms = 1000")
         .retry_schedule(SCHEDULE)
         .start()
         .await;

@@ -355,19 +355,23 @@ async fn tokens_that_are_not_good_are_refused_everywhere() {
 #[tokio::test]
 async fn a_token_is_good_for_as_long_as_it_says() {
     let gateway = Gateway::start().await;
-    let output = gateway
-        .command(&["token", "--org", gateway.org(), "--ttl", "1h"])
-        .await;
+    let dir = gateway.data_dir().to_str().unwrap();
+    let token = async |args: &[&str]| {
+        let args = [&["token", "--data-dir", dir], args].concat();
+        gateway.command(&args).await
+    };
+    let output = token(&["--org", gateway.org(), "--ttl", "1h"]).await;
     assert!(output.status.success());
-    let token = String::from_utf8(output.stdout).unwrap();
-    let client = Client::new(gateway.url(), Some(token.trim()));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let client = Client::new(gateway.url(), Some(text.trim()));
     client.get("/api/v1/app").await.expect(200);
     for args in [
-        vec!["token", "--org", "not-an-org"],
-        vec!["token", "--org", gateway.org(), "--ttl", "for ever"],
-        vec!["token", "--org", gateway.org(), "--app", "app_1"],
+        vec![],
+        vec!["--org", "not-an-org"],
+        vec!["--org", gateway.org(), "--ttl", "for ever"],
+        vec!["--org", gateway.org(), "--app", "app_1"],
     ] {
-        let output = gateway.command(&args).await;
+        let output = token(&args).await;
         assert!(!output.status.success(), "{args:?}");
         assert!(
             output.stdout.is_empty() && !output.stderr.is_empty(),

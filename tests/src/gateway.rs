@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
@@ -111,9 +111,24 @@ impl Gateway {
         self.how.token(&["--org", org, "--app", app]).await
     }
 
-    /// Any subcommand of the binary on this gateway's data.
+    /// An administrator's token.
+    pub async fn admin_token(&self) -> String {
+        self.how.token(&["--admin"]).await
+    }
+
+    /// Any subcommand of the binary.
     pub async fn command(&self, args: &[&str]) -> Output {
-        self.how.command(args).await
+        self.how.command(args, "").await
+    }
+
+    /// A subcommand that talks to this gateway (`HOOKMILL_URL`, `HOOKMILL_TOKEN`), with this standard input.
+    pub async fn client_command(&self, token: &str, args: &[&str], stdin: &str) -> Output {
+        let how = self
+            .how
+            .clone()
+            .env("HOOKMILL_URL", &self.url)
+            .env("HOOKMILL_TOKEN", token);
+        how.command(args, stdin).await
     }
 
     /// A client of the test's own organization.
@@ -307,7 +322,9 @@ impl GatewayBuilder {
 
     /// A token from the command line.
     async fn token(&self, scope: &[&str]) -> String {
-        let output = self.command(&[&["token"], scope].concat()).await;
+        let dir = self.data_dir.to_string_lossy();
+        let args = [&["token", "--data-dir", &dir], scope].concat();
+        let output = self.command(&args, "").await;
         assert!(
             output.status.success(),
             "hookmill token {scope:?}: {}",
@@ -318,12 +335,21 @@ impl GatewayBuilder {
         text.trim().to_owned()
     }
 
-    /// Any subcommand, with `--data-dir`.
-    pub async fn command(&self, args: &[&str]) -> Output {
-        let mut command = self.bare_command();
-        command.args(args).arg("--data-dir").arg(&self.data_dir);
-        command.stdin(Stdio::null());
-        within(&format!("hookmill {args:?}"), command.output())
+    /// Any subcommand, with this standard input.
+    async fn command(&self, args: &[&str], stdin: &str) -> Output {
+        let mut process = self
+            .bare_command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut pipe = process.stdin.take().expect("stdin is a pipe");
+        // Who does not read its input may be gone before it is written.
+        let _ = pipe.write_all(stdin.as_bytes()).await;
+        drop(pipe);
+        within(&format!("hookmill {args:?}"), process.wait_with_output())
             .await
             .expect("the binary runs")
     }
@@ -334,6 +360,8 @@ impl GatewayBuilder {
         let mut command = Command::new(hookmill_bin());
         command
             .env_clear()
+            // Where no other settings file lies about.
+            .current_dir(self.home.path())
             .env("RUST_BACKTRACE", "1")
             .envs(self.env.iter().cloned())
             .kill_on_drop(true);
