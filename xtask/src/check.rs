@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cargo::{cargo, output, run as run_command};
 use crate::deny::cargo_deny;
 use crate::error::Failure;
-use crate::plugins::{self, PACKAGES, WASM};
+use crate::plugins;
 use crate::workspace::Workspace;
 
 type Step = (&'static str, fn(&Workspace) -> Result<(), Failure>);
@@ -88,11 +88,7 @@ fn clippy(workspace: &Workspace) -> Result<(), Failure> {
 /// Once more as the gateway will run them: much of the SDK exists on that target only.
 fn clippy_for_wasm(workspace: &Workspace) -> Result<(), Failure> {
     plugins::add_target()?;
-    let mut command = cargo(workspace, ["clippy", "--target", WASM]);
-    for package in PACKAGES {
-        command.args(["-p", package]);
-    }
-    run_command(command.args(["--", "-D", "warnings"]))
+    run_command(plugins::members(workspace, "clippy").args(["--", "-D", "warnings"]))
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Failure> {

@@ -9,10 +9,10 @@ use crate::cargo::{cargo, output, run};
 use crate::error::Failure;
 use crate::workspace::Workspace;
 
-pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// The packages under `plugins/`.
-pub(crate) const PACKAGES: [&str; 3] = ["github-filter", "slack-message", "redact"];
+const PACKAGES: [&str; 3] = ["github-filter", "slack-message", "redact"];
 
 /// Not a member of the workspace: it must be built as a plugin only, since it does what it should not.
 const HOSTILE: &str = "tests/fixtures/plugins/hostile";
@@ -20,25 +20,10 @@ const HOSTILE: &str = "tests/fixtures/plugins/hostile";
 /// Builds all of them and returns the finished files.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<PathBuf>, Failure> {
     add_target()?;
-    // A folder of its own: the gateway's build must not wait for the lock, nor lose what it has built to other flags.
-    let folder = workspace.target().join("plugins-build");
-    let mut members = cargo(
-        workspace,
-        [
-            "build",
-            "--profile",
-            "plugin",
-            "--target",
-            WASM,
-            "--target-dir",
-        ],
-    );
-    members.arg(&folder);
-    for package in PACKAGES {
-        members.args(["-p", package]);
-    }
+    let mut members = members(workspace, "build");
     run(&mut members)?;
 
+    let folder = folder(workspace);
     let hostile = workspace.path(HOSTILE);
     run(cargo(
         workspace,
@@ -63,6 +48,31 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<PathBuf>, Failure> {
         &finished.join("hostile.wasm"),
     )?);
     Ok(files)
+}
+
+/// A cargo command over the plugins of the workspace, as they are shipped.
+pub(crate) fn members(workspace: &Workspace, subcommand: &str) -> Command {
+    let mut command = cargo(
+        workspace,
+        [
+            subcommand,
+            "--profile",
+            "plugin",
+            "--target",
+            WASM,
+            "--target-dir",
+        ],
+    );
+    command.arg(folder(workspace));
+    for package in PACKAGES {
+        command.args(["-p", package]);
+    }
+    command
+}
+
+/// A build folder of its own: the gateway's build must not wait for this one, nor build its macros again for it.
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("plugins-build")
 }
 
 /// Adds the target the plugins are compiled for, unless the toolchain has it.

@@ -1,0 +1,41 @@
+//! What can stop a measurement.
+
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot {what}")]
+    Io {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a connection failed")]
+    Http(#[from] hyper::Error),
+    #[error("{asked} answered {status}: {body}")]
+    Refused {
+        asked: String,
+        status: u16,
+        body: String,
+    },
+    #[error("{asked} answered without {missing}: {body}")]
+    Unexpected {
+        asked: String,
+        missing: &'static str,
+        body: String,
+    },
+    #[error("the gateway ended instead of saying where it listens; it said: {said}")]
+    NoGateway { said: String },
+    #[error("of {expected} deliveries only {came} came within {seconds} s")]
+    Lost {
+        expected: u64,
+        came: u64,
+        seconds: u64,
+    },
+}
+
+impl Failure {
+    pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+        move |source| Failure::Io { what, source }
+    }
+}
