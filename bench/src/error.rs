@@ -2,6 +2,8 @@
 
 use std::io;
 
+use hookmill::sandbox::{AdmitError, SandboxError};
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("cannot {what}")]
@@ -32,6 +34,12 @@ pub(crate) enum Failure {
         came: u64,
         seconds: u64,
     },
+    #[error("the sandbox does not start")]
+    Sandbox(#[from] SandboxError),
+    #[error("the sandbox does not take the plugin redact")]
+    Admit(#[from] AdmitError),
+    #[error("the plugin redact did not redact the payload but answered {outcome}")]
+    NotRedacted { outcome: String },
 }
 
 impl Failure {
