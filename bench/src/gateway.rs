@@ -50,12 +50,11 @@ impl Gateway {
         let log =
             std::fs::File::create(&log_file).map_err(Failure::io("make a file for the log"))?;
         let data_dir = data.path().join("data");
-        let mut process = Command::new(binary)
+        let mut process = command(binary)
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--allow-subnet", "127.0.0.0/8"])
             .arg("--data-dir")
             .arg(&data_dir)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
@@ -202,16 +201,22 @@ fn text((asked, json): &(String, Value), field: &'static str) -> Result<String, 
         })
 }
 
+/// The binary with its default settings, whatever this program's environment says.
+fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
 fn announced(line: &str) -> Option<SocketAddr> {
     line.strip_prefix(ANNOUNCEMENT)?.trim().parse().ok()
 }
 
 /// The organization's token, from the command line as a user gets it.
 async fn token(binary: &Path, data_dir: &Path) -> Result<HeaderValue, Failure> {
-    let output = Command::new(binary)
+    let output = command(binary)
         .args(["token", "--org", ORGANIZATION, "--data-dir"])
         .arg(data_dir)
-        .stdin(Stdio::null())
         .output()
         .await
         .map_err(Failure::io("run `hookmill token`"))?;

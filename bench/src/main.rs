@@ -40,9 +40,9 @@ struct Arguments {
     /// The folder with the plugins' wasm files
     #[arg(long)]
     plugins: PathBuf,
-    /// Where the data directories are made: the disk that is measured; by default the system's temporary folder
+    /// Where the data directories are made: the disk that is measured
     #[arg(long)]
-    disk: Option<PathBuf>,
+    disk: PathBuf,
     /// One short round
     #[arg(long)]
     quick: bool,
@@ -80,7 +80,6 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         Effort::FULL
     };
-    let disk = arguments.disk.clone().unwrap_or_else(std::env::temp_dir);
     let mut report = Report::default();
     for number in 1..=effort.rounds {
         eprintln!("round {number} of {}", effort.rounds);
@@ -88,12 +87,12 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
             effort: &effort,
             gateway: &arguments.gateway,
             plugins: &arguments.plugins,
-            disk: &disk,
+            disk: &arguments.disk,
             report: &mut report,
         };
         round.run(&arguments.only).await?;
     }
-    let text = format!("{}\n{report}", machine::describe(&disk));
+    let text = format!("{}\n{report}", machine::describe(&arguments.disk));
     println!("{text}");
     if let Some(path) = &arguments.results {
         let page = format!("{}{text}", report::PREFACE);
