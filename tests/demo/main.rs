@@ -44,9 +44,12 @@ async fn main() -> ExitCode {
     };
     let mut stop = Stop::new();
     let paint = Paint::of_stdout();
+    let builder = Gateway::builder()
+        .retry_schedule(RETRY_SCHEDULE)
+        .own_group();
     // Dropped half-way, the start kills what it has started and removes its directory.
     let gateway = tokio::select! {
-        gateway = Gateway::builder().retry_schedule(RETRY_SCHEDULE).start() => gateway,
+        gateway = builder.start() => gateway,
         () = stop.asked() => return ExitCode::from(INTERRUPTED),
     };
     println!("{} at {}", paint.bold("gateway"), gateway.url());
@@ -107,7 +110,6 @@ async fn watch_one(name: &str, receiver: &Receiver, paint: Paint) {
 }
 
 async fn shut_down(mut gateway: Gateway, code: ExitCode) -> ExitCode {
-    // Ctrl-C in a terminal has reached the gateway too; a second request to end changes nothing.
     let status = gateway.terminate().await;
     if status.success() {
         println!("the gateway has ended and its directory is removed");
