@@ -13,6 +13,7 @@ mod group;
 mod keys;
 mod marker;
 mod open;
+mod queue;
 mod reads;
 mod recent;
 mod records;
@@ -24,16 +25,18 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::lease_table::LeaseTable;
 use super::{
@@ -47,8 +50,9 @@ use crate::domain::{
 };
 use crate::metrics::Metrics;
 use codec::{NewKey, NewOutcome, NewRow};
+use queue::Queue;
 use shared::Shared;
-use writer::{Alone, Job, Writer};
+use writer::{Job, Writer};
 
 pub use config::SledConfig;
 
@@ -61,14 +65,6 @@ pub struct SledStore {
     queue: Queue,
     /// Taken to be waited for when the store is dropped.
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// The way to the writer.
-#[derive(Clone)]
-struct Queue {
-    /// None once the store is being dropped.
-    jobs: Option<SyncSender<Job>>,
-    shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for SledStore {
@@ -91,7 +87,7 @@ impl SledStore {
         let leases = LeaseTable::above(opened.boot << TOKENS_A_BOOT);
         // Items bound the queue before this does; outcomes may take it to twice its size.
         let (jobs, waiting) = sync_channel(2 * config.queue.max(1));
-        let shared = Shared::new(config, clock, metrics, opened.handle, leases);
+        let shared = Shared::new(config, clock, metrics, leases, opened.handle, opened.seq);
         let shared = Arc::new(shared);
         let writer = Writer {
             shared: shared.clone(),
@@ -105,23 +101,10 @@ impl SledStore {
             .spawn(move || writer.run())
             .map_err(marker::failed)?;
         Ok(Self {
-            queue: Queue {
-                jobs: Some(jobs),
-                shared: shared.clone(),
-            },
+            queue: Queue::new(jobs, shared.clone()),
             shared,
             writer: Mutex::new(Some(thread)),
         })
-    }
-
-    /// Work for the writer between two groups.
-    async fn alone(
-        &self,
-        act: impl FnOnce(&mut group::Group<'_>) -> Result<usize, StoreError> + Send + 'static,
-    ) -> Result<usize, StoreError> {
-        self.queue
-            .ask(|answer| Job::Alone(Box::new(act), answer))
-            .await
     }
 
     /// Reads as the holder of a lane.
@@ -139,56 +122,12 @@ impl SledStore {
 /// Waits for the writer, so that the directory is free when the store is gone.
 impl Drop for SledStore {
     fn drop(&mut self) {
-        if let Some(jobs) = self.queue.jobs.take() {
-            let (answer, _) = oneshot::channel();
-            // Not left to the channel's end: an export may have another way into it.
-            let _ = jobs.send(Job::Close(answer));
-        }
+        self.queue.close();
         if let Some(writer) = self.writer.lock().take()
             && writer.join().is_err()
         {
             tracing::error!("the store's writer panicked");
         }
-    }
-}
-
-impl Queue {
-    fn send(&self, job: Job) -> Result<(), StoreError> {
-        self.shared.check_open()?;
-        let bound = match job {
-            Job::Accept(..) | Job::Commit(..) => self.shared.config.queue,
-            Job::Record(..) | Job::Alone(..) | Job::Close(_) => 2 * self.shared.config.queue,
-        };
-        let items = job.items();
-        self.shared.enqueue(items, bound)?;
-        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.try_send(job).map_err(|refused| {
-            self.shared.dequeue(items);
-            match refused {
-                TrySendError::Full(_) => StoreError::Busy,
-                TrySendError::Disconnected(_) => self.shared.unanswered(),
-            }
-        })
-    }
-
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(job(answer))?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(self.shared.unanswered()))
-    }
-
-    /// As `ask`, on a thread that may block.
-    fn ask_blocking(&self, act: Alone) -> Result<usize, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Job::Alone(act, answer))?;
-        answered
-            .blocking_recv()
-            .unwrap_or_else(|_| Err(self.shared.unanswered()))
     }
 }
 
@@ -217,7 +156,7 @@ impl Store for SledStore {
         parent: &str,
         page: PageRequest,
     ) -> Result<Vec<Record>, StoreError> {
-        let parent = parent.to_owned();
+        let (parent, page) = (parent.to_owned(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::records_of(tree, kind, &parent, page);
         self.shared.read(read).await
     }
@@ -266,9 +205,14 @@ impl Store for SledStore {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Lease, StoreError> {
-        // Between two groups: what an earlier holder recorded in time is visible to the new one.
-        self.alone(|_| Ok(0)).await?;
-        Ok(self.shared.leases.lock().take(holder, want, until, now))
+        let (holder, shared) = (holder.to_owned(), self.shared.clone());
+        // Between two groups: what an earlier holder recorded in time is visible to the new one, and
+        // nothing of it comes later.
+        let take = move |_: &mut group::Group<'_>| {
+            let mut leases = shared.leases.lock();
+            Ok(leases.take(&holder, want, until, now))
+        };
+        self.queue.between_groups(take).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
@@ -289,7 +233,12 @@ impl Store for SledStore {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         self.still_held(lease)?;
-        let read = move |tree: &sled::Tree| reads::unsettled(tree, after, limit);
+        let page = PageRequest {
+            cursor: Some(after),
+            ..PageRequest::first(limit)
+        };
+        let page = self.shared.committed(page);
+        let read = move |tree: &sled::Tree| reads::unsettled(tree, page);
         self.shared.read(read).await
     }
 
@@ -372,7 +321,7 @@ impl Store for SledStore {
         filter: &MessageFilter,
         page: PageRequest,
     ) -> Result<Vec<Message>, StoreError> {
-        let filter = filter.clone();
+        let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::messages(tree, app, &filter, page);
         self.shared.read(read).await
     }
@@ -383,7 +332,7 @@ impl Store for SledStore {
         filter: &AttemptFilter,
         page: PageRequest,
     ) -> Result<Vec<Attempt>, StoreError> {
-        let filter = filter.clone();
+        let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::attempts(tree, of, &filter, page);
         self.shared.read(read).await
     }
@@ -412,9 +361,11 @@ impl Store for SledStore {
         let mut deleted = 0;
         while deleted < budget {
             let limit = sweep::STEP.min(budget - deleted);
-            match self.alone(move |group| group.sweep(now, limit)).await? {
-                0 => break,
-                rows => deleted += rows,
+            let step = move |group: &mut group::Group<'_>| group.sweep(now, limit);
+            let swept = self.queue.between_groups(step).await?;
+            deleted += swept.deleted;
+            if !swept.more {
+                break;
             }
         }
         Ok(deleted)
@@ -431,7 +382,7 @@ impl Store for SledStore {
         let queue = self.queue.clone();
         tokio::task::spawn_blocking(move || {
             let shared = queue.shared.clone();
-            export::export(&shared, |act| queue.ask_blocking(act), chunks);
+            export::export(&shared, |act| queue.between_groups_blocking(act), chunks);
         });
         Ok(receiver)
     }
@@ -439,7 +390,7 @@ impl Store for SledStore {
     async fn import(&self, chunks: mpsc::Receiver<Bytes>) -> Result<(), StoreError> {
         let queue = self.queue.clone();
         let import = tokio::task::spawn_blocking(move || {
-            export::import(|act| queue.ask_blocking(act), chunks)
+            export::import(|act| queue.between_groups_blocking(act), chunks)
         });
         import
             .await

@@ -157,8 +157,9 @@ fn open_guarded(config: &SledConfig) -> Result<Handle, StoreError> {
         Ok(Ok(opened)) => opened.map_err(at_open)?,
         Ok(Err(_panic)) => return Err(damaged("sled panicked while it opened the database")),
         Err(_) => {
-            let what = format!("it did not open within {:?}", config.open_timeout());
-            return Err(damaged(what));
+            // Not damage: the thread may still have the files, and nothing else may touch them.
+            let what = format!("sled did not open within {:?}", config.open_timeout());
+            return Err(StoreError::Backend(what.into()));
         }
     };
     let log = File::options()

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sled::{IVec, Tree};
 
 use super::codec::{self, DeliveryValue, Rows, damaged, fault};
+use super::shared::Committed;
 use super::{keys, records};
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, DeliveryKey, DeliveryRow, DeliveryState, EndpointId,
@@ -13,7 +14,7 @@ use crate::domain::{
 };
 use crate::store::{
     AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, MessageFilter, OutboxEntry,
-    PageRequest, Record, Shaped, Shard, ShardSet, StoreError,
+    Record, Shaped, Shard, ShardSet, StoreError,
 };
 
 type Row = (IVec, IVec);
@@ -34,13 +35,14 @@ pub(super) fn record_by_uid(
 fn page_of<T>(
     tree: &Tree,
     prefix: &[u8],
-    page: PageRequest,
+    page: Committed,
     read: impl Fn(Seq, Row) -> Result<Option<T>, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let Some((first, last)) = page.span() else {
+    let Committed { page, newest } = page;
+    let Some((first, last)) = page.span().filter(|(first, _)| *first <= newest) else {
         return Ok(Vec::new());
     };
-    let (first, last) = keys::numbers(prefix, first, last);
+    let (first, last) = keys::numbers(prefix, first, last.min(newest));
     let read = |row: sled::Result<Row>| {
         let row = row.map_err(fault)?;
         let seq = keys::read_seq(&row.0, prefix.len());
@@ -58,7 +60,7 @@ pub(super) fn records_of(
     tree: &Tree,
     kind: Kind,
     parent: &str,
-    page: PageRequest,
+    page: Committed,
 ) -> Result<Vec<Record>, StoreError> {
     let prefix = keys::records_of(kind, parent);
     page_of(tree, &prefix, page, |_, (_, id)| {
@@ -124,7 +126,7 @@ pub(super) fn messages(
     tree: &Tree,
     app: ApplicationId,
     filter: &MessageFilter,
-    page: PageRequest,
+    page: Committed,
 ) -> Result<Vec<Message>, StoreError> {
     page_of(tree, &keys::messages_of(app), page, |seq, _| {
         Ok(message(tree, seq)?.filter(|message| filter.matches(message)))
@@ -135,7 +137,7 @@ pub(super) fn attempts(
     tree: &Tree,
     of: AttemptsOf,
     filter: &AttemptFilter,
-    page: PageRequest,
+    page: Committed,
 ) -> Result<Vec<Attempt>, StoreError> {
     let fits = |attempt: Attempt| Some(attempt).filter(|attempt| filter.matches(attempt));
     match of {
@@ -161,10 +163,15 @@ pub(super) fn attempt(
     message: Seq,
     id: AttemptId,
 ) -> Result<Option<Attempt>, StoreError> {
-    let everything = AttemptFilter::default();
-    let page = PageRequest::first(usize::MAX);
-    let attempts = attempts(tree, AttemptsOf::Message(message), &everything, page)?;
-    Ok(attempts.into_iter().find(|attempt| attempt.id == id))
+    for row in tree.scan_prefix(keys::attempts_of(message)) {
+        let (key, value) = row.map_err(fault)?;
+        let seq = keys::read_seq(&key, 9).ok_or_else(|| damaged("an attempt row is cut short"))?;
+        let attempt = codec::attempt(tree, seq, &value)?;
+        if attempt.id == id {
+            return Ok(Some(attempt));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn delivery(tree: &Tree, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
@@ -188,15 +195,7 @@ pub(super) fn shaped(tree: &Tree, key: DeliveryKey) -> Result<Option<Shaped>, St
     value.map(|value| codec::open(tree, &value)).transpose()
 }
 
-pub(super) fn unsettled(
-    tree: &Tree,
-    after: Seq,
-    limit: usize,
-) -> Result<Vec<OutboxEntry>, StoreError> {
-    let page = PageRequest {
-        cursor: Some(after),
-        ..PageRequest::first(limit)
-    };
+pub(super) fn unsettled(tree: &Tree, page: Committed) -> Result<Vec<OutboxEntry>, StoreError> {
     page_of(tree, &[keys::OUTBOX], page, |seq, _| {
         let Some(message) = message(tree, seq)? else {
             return Ok(None);

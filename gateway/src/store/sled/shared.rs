@@ -1,7 +1,7 @@
 //! What the writer, the readers and the store's callers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
@@ -13,10 +13,10 @@ use super::group::StagedRows;
 use super::open::Handle;
 use super::recent::Recent;
 use super::space::Space;
-use crate::domain::Clock;
+use crate::domain::{Clock, Seq};
 use crate::metrics::Metrics;
 use crate::store::lease_table::LeaseTable;
-use crate::store::{Observer, StoreError};
+use crate::store::{Observer, PageRequest, StoreError};
 
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub(super) enum Health {
     Closed,
     /// For good: what was found.
     Damaged(String),
+}
+
+/// A page of rows that are numbered up to this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Committed {
+    pub(super) page: PageRequest,
+    pub(super) newest: Seq,
 }
 
 /// State of one store.
@@ -45,6 +52,8 @@ pub(super) struct Shared {
     /// Held by the writer while rows are visible that are not on disk yet.
     pub(super) unsynced: RwLock<()>,
     health: Mutex<Health>,
+    /// Every row with a number up to this is there, whole and on disk.
+    committed: AtomicU64,
     readers: Semaphore,
     taps: Mutex<Vec<Arc<Tap>>>,
 }
@@ -54,8 +63,9 @@ impl Shared {
         config: SledConfig,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-        handle: Handle,
         leases: LeaseTable,
+        handle: Handle,
+        seq: u64,
     ) -> Self {
         Self {
             space: Space::of(&config),
@@ -66,6 +76,7 @@ impl Shared {
             handle: RwLock::new(Some(handle)),
             unsynced: RwLock::default(),
             health: Mutex::new(Health::Open),
+            committed: AtomicU64::new(seq),
             readers: Semaphore::new(config.readers.max(1)),
             taps: Mutex::default(),
             config,
@@ -191,6 +202,19 @@ impl Shared {
         // Not free: it is being closed or reopened.
         let handle = self.handle.try_read().ok_or(StoreError::Closed)?;
         act(&handle.as_ref().ok_or(StoreError::Closed)?.db)
+    }
+
+    /// The page as far as it is committed. A range may show half of a group that is being applied; a reader
+    /// that went on behind the other half would never see it.
+    pub(super) fn committed(&self, page: PageRequest) -> Committed {
+        Committed {
+            page,
+            newest: Seq(self.committed.load(Ordering::Acquire)),
+        }
+    }
+
+    pub(super) fn is_committed(&self, seq: u64) {
+        self.committed.store(seq, Ordering::Release);
     }
 
     pub(super) fn is_exporting(&self) -> bool {

@@ -13,10 +13,20 @@ use crate::store::{Kind, StoreError};
 
 /// Rows of one step. Chosen: some 20 us each, so a step holds the writer for a few milliseconds.
 pub(super) const STEP: usize = 128;
+/// Entries looked at in one step, most of which may be held up by their deliveries.
+const LOOKS: usize = 4 * STEP;
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Swept {
+    pub(super) deleted: usize,
+    /// Whether another step would find something.
+    pub(super) more: bool,
+}
 
 impl Group<'_> {
     /// Deletes about `limit` rows: first what removed owners left, then what has expired.
-    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Swept, StoreError> {
         let mut deleted = 0;
         for tombstone in self.tree.scan_prefix([keys::TOMBSTONE]) {
             let (key, _) = tombstone.map_err(fault)?;
@@ -31,10 +41,19 @@ impl Group<'_> {
             }
             deleted += swept;
             if deleted >= limit {
-                return Ok(deleted);
+                return Ok(Swept {
+                    deleted,
+                    more: true,
+                });
             }
         }
-        Ok(deleted + self.sweep_expired(now, limit - deleted)?)
+        // Children of what was deleted may have left tombstones of their own.
+        let owners = deleted > 0;
+        let expired = self.sweep_expired(now, limit - deleted)?;
+        Ok(Swept {
+            deleted: deleted + expired.deleted,
+            more: owners || expired.more,
+        })
     }
 
     fn sweep_owner(&mut self, kind: Kind, id: &str, limit: usize) -> Result<usize, StoreError> {
@@ -93,22 +112,29 @@ impl Group<'_> {
         Ok(deleted)
     }
 
-    fn sweep_expired(&mut self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    fn sweep_expired(&mut self, now: Timestamp, limit: usize) -> Result<Swept, StoreError> {
         let end = keys::expiry(keys::hour(now), Seq(0));
         let start = keys::expiry(0, Seq(0));
-        let mut deleted = 0;
+        let (mut deleted, mut looks) = (0, 0);
         for row in self.tree.range(start..end) {
-            if deleted >= limit {
-                break;
+            if deleted >= limit || looks >= LOOKS {
+                return Ok(Swept {
+                    deleted,
+                    more: true,
+                });
             }
             let (key, value) = row.map_err(fault)?;
             let list: Vec<Expiring> = codec::open(self, &value)?;
+            looks += list.len();
             for what in list {
                 deleted += self.sweep_one(what, now)?;
             }
             self.delete(key);
         }
-        Ok(deleted)
+        Ok(Swept {
+            deleted,
+            more: false,
+        })
     }
 
     fn sweep_one(&mut self, what: Expiring, now: Timestamp) -> Result<usize, StoreError> {

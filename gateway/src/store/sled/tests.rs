@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::domain::ManualClock;
 use crate::store::conformance::{self, START, Subject};
@@ -307,7 +309,8 @@ async fn items_of_one_group_see_each_other() {
     );
     assert_eq!(won.unwrap()[0].revision, 2);
     assert!(matches!(lost, Err(StoreError::Stale { .. })));
-    (parked.unwrap(), again.unwrap());
+    parked.unwrap();
+    again.unwrap();
     let rows = store.due(&lease, lane, conformance::later(60), None, 10);
     assert_eq!(
         rows.await.unwrap(),

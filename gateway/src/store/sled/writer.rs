@@ -167,6 +167,7 @@ impl Writer {
         // Numbers of a failed group may be on disk, so they are not given again.
         self.seq = self.seq.max(outcomes.seq);
         done.unwrap_or_else(|_| Err(damaged("sled panicked in a commit")))?;
+        shared.is_committed(self.seq);
         if let Err(error) = self.marker.advance(self.seq) {
             tracing::warn!(%error, "the marker could not be written");
         }
@@ -180,16 +181,21 @@ impl Writer {
 
     /// New messages wait for space; everything else may free some.
     fn refuse_when_full(&self, mut jobs: Vec<Job>) -> Vec<Job> {
-        if jobs.iter().any(|job| matches!(job, Job::Accept(..)))
-            && self.shared.space.check().is_err()
-        {
-            let accepts = jobs.extract_if(.., |job| matches!(job, Job::Accept(..)));
-            for job in accepts {
-                if let Job::Accept(_, answer) = job
-                    && let Err(full) = self.shared.space.check()
-                {
-                    let _ = answer.send(Err(full));
-                }
+        let is_accept = |job: &Job| matches!(job, Job::Accept(..));
+        if !jobs.iter().any(is_accept) {
+            return jobs;
+        }
+        let Err(refusal) = self.shared.space.check() else {
+            return jobs;
+        };
+        for job in jobs.extract_if(.., |job| is_accept(job)) {
+            let refusal = match refusal {
+                StoreError::DiskFull { free, reserve } => StoreError::DiskFull { free, reserve },
+                // The free space could not be read.
+                _ => StoreError::Closed,
+            };
+            if let Job::Accept(_, answer) = job {
+                let _ = answer.send(Err(refusal));
             }
         }
         jobs
