@@ -53,7 +53,6 @@ pub(crate) struct ReachedEndpoint {
 pub(crate) struct ReachedMessage {
     pub(crate) app: Stored<Application>,
     pub(crate) message: Message,
-    pub(crate) caller: Caller,
 }
 
 impl FromRequestParts<Shared> for Administrator {
@@ -141,7 +140,7 @@ impl FromRequestParts<Shared> for ReachedMessage {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, ApiError> {
-        let ReachedApp { app, caller } = ReachedApp::from_request_parts(parts, state).await?;
+        let ReachedApp { app, .. } = ReachedApp::from_request_parts(parts, state).await?;
         let path = PathNames::from_request_parts(parts, state).await?;
         let name = path.name("msg_id")?;
         let message = state
@@ -150,11 +149,7 @@ impl FromRequestParts<Shared> for ReachedMessage {
             .await?;
         let message = message.ok_or_else(|| ApiError::NotFound("message".to_owned()))?;
         tracing::Span::current().record("msg", tracing::field::display(message.id));
-        Ok(Self {
-            app,
-            message,
-            caller,
-        })
+        Ok(Self { app, message })
     }
 }
 

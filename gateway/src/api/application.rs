@@ -176,10 +176,11 @@ pub(crate) async fn create(
     query.done()?;
     let wanted: ApplicationIn = body.parse()?;
     twin.once(&state, &caller, body.bytes(), async |pending| {
-        if get_if_exists && let Some(uid) = wanted.uid() {
-            if let Some(found) = state.store.find::<Application>(org, uid.as_str()).await? {
-                return Answer::json(StatusCode::OK, &ApplicationOut::from(found.value));
-            }
+        if get_if_exists
+            && let Some(uid) = wanted.uid()
+            && let Some(found) = state.store.find::<Application>(org, uid.as_str()).await?
+        {
+            return Answer::json(StatusCode::OK, &ApplicationOut::from(found.value));
         }
         let app = wanted.build(&state, org)?;
         let answer = Answer::json(StatusCode::CREATED, &ApplicationOut::from(app.clone()))?;

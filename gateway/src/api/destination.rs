@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::access::ReachedMessage;
-use super::endpoint::EndpointOut;
+use super::endpoint_shape::EndpointOut;
 use super::error::ApiError;
 use super::paging::{Page, Paging};
 use super::query::QueryParams;

@@ -1,205 +1,20 @@
 //! Endpoints: where an application's messages go.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 
 use super::access::{ReachedApp, ReachedEndpoint};
-use super::endpoint_headers::{check_headers, seal_headers};
-use super::endpoint_secret::new_secret;
+use super::endpoint_shape::{EndpointIn, EndpointOut, EndpointPatch, judge};
 use super::error::ApiError;
 use super::extract::{Json, JsonBody, PathNames};
 use super::idempotency::{Answer, Once, Twin};
 use super::paging::{Page, Paging};
-use super::patch::{Patch, not_null};
+use super::patch::Patch;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
-use super::validate::Faults;
-use crate::domain::{Application, Endpoint, EndpointId, EndpointSecret, PauseState, Uid};
+use crate::domain::{Application, Endpoint, EndpointId, PauseState};
 use crate::store::{Kind, PageRequest, records};
-
-/// Longest description, in characters. Chosen: what a list can show.
-const MAX_DESCRIPTION: usize = 2_000;
-
-/// Most channels of an endpoint (Svix v1 contract).
-const MAX_CHANNELS: usize = 10;
-
-/// Most event types of an endpoint. Chosen: they are compared with each message's.
-const MAX_EVENT_TYPES: usize = 1_000;
-
-/// A new endpoint, or all of one; of one that exists, secret and headers stay.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EndpointIn {
-    url: String,
-    #[serde(default)]
-    uid: Patch<Uid>,
-    #[serde(default, deserialize_with = "not_null")]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "not_null")]
-    disabled: Option<bool>,
-    event_types: Option<BTreeSet<Uid>>,
-    filter_types: Option<BTreeSet<Uid>>,
-    channels: Option<BTreeSet<Uid>>,
-    throttle_rate: Option<u16>,
-    rate_limit: Option<u16>,
-    #[serde(default, deserialize_with = "not_null")]
-    metadata: Option<BTreeMap<String, String>>,
-    secret: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-}
-
-/// Some of an endpoint.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EndpointPatch {
-    #[serde(default, deserialize_with = "not_null")]
-    url: Option<String>,
-    #[serde(default)]
-    uid: Patch<Uid>,
-    #[serde(default, deserialize_with = "not_null")]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "not_null")]
-    disabled: Option<bool>,
-    #[serde(default)]
-    event_types: Patch<BTreeSet<Uid>>,
-    #[serde(default)]
-    filter_types: Patch<BTreeSet<Uid>>,
-    #[serde(default)]
-    channels: Patch<BTreeSet<Uid>>,
-    #[serde(default)]
-    throttle_rate: Patch<u16>,
-    #[serde(default)]
-    rate_limit: Patch<u16>,
-    #[serde(default, deserialize_with = "not_null")]
-    metadata: Option<BTreeMap<String, String>>,
-}
-
-/// An endpoint as callers see it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EndpointOut {
-    id: String,
-    uid: Option<Uid>,
-    url: String,
-    /// Clients of the first generation require it.
-    version: u8,
-    description: String,
-    event_types: Option<Vec<Uid>>,
-    filter_types: Option<Vec<Uid>>,
-    channels: Option<Vec<Uid>>,
-    disabled: bool,
-    disabled_reason: Option<String>,
-    paused: bool,
-    throttle_rate: Option<u16>,
-    rate_limit: Option<u16>,
-    metadata: BTreeMap<String, String>,
-    created_at: String,
-    updated_at: String,
-}
-
-impl From<Endpoint> for EndpointOut {
-    fn from(endpoint: Endpoint) -> Self {
-        Self {
-            id: endpoint.id.to_string(),
-            uid: endpoint.uid,
-            url: endpoint.url,
-            version: 1,
-            description: endpoint.description,
-            filter_types: endpoint.event_types.clone(),
-            event_types: endpoint.event_types,
-            channels: endpoint.channels,
-            disabled: endpoint.disabled,
-            disabled_reason: endpoint.disabled_reason,
-            paused: endpoint.pause == PauseState::Paused,
-            throttle_rate: endpoint.throttle_rate,
-            rate_limit: endpoint.throttle_rate,
-            metadata: endpoint.metadata,
-            created_at: endpoint.created_at.to_string(),
-            updated_at: endpoint.updated_at.to_string(),
-        }
-    }
-}
-
-/// What [`EndpointIn`] says of an endpoint, new or not, checked.
-struct Checked {
-    url: String,
-    uid: Patch<Uid>,
-    description: String,
-    disabled: bool,
-    event_types: Option<Vec<Uid>>,
-    channels: Option<Vec<Uid>>,
-    throttle_rate: Option<u16>,
-    metadata: BTreeMap<String, String>,
-}
-
-impl EndpointIn {
-    async fn check(&mut self, state: &ApiState) -> Result<Checked, ApiError> {
-        let mut faults = Faults::default();
-        let description = self.description.take().unwrap_or_default();
-        faults.at_most(&description, "description", MAX_DESCRIPTION);
-        let (types, others) = (self.event_types.take(), self.filter_types.take());
-        let event_types = faults.either(types, "eventTypes", others, "filterTypes");
-        faults.names(event_types.as_ref(), "eventTypes", MAX_EVENT_TYPES);
-        faults.channels(self.channels.as_ref(), MAX_CHANNELS);
-        let throttle_rate = faults.either(
-            self.throttle_rate,
-            "throttleRate",
-            self.rate_limit,
-            "rateLimit",
-        );
-        faults.rate(throttle_rate);
-        let metadata = self.metadata.take().unwrap_or_default();
-        faults.metadata(&metadata, state.config.metadata_bytes);
-        faults.none()?;
-        judge(state, &self.url).await?;
-        Ok(Checked {
-            url: self.url.clone(),
-            uid: self.uid.clone(),
-            description,
-            disabled: self.disabled.unwrap_or(false),
-            event_types: event_types.map(Vec::from_iter),
-            channels: self.channels.take().map(Vec::from_iter),
-            throttle_rate,
-            metadata,
-        })
-    }
-
-    async fn build(mut self, state: &ApiState, app: &Application) -> Result<Endpoint, ApiError> {
-        let headers = self.headers.take().unwrap_or_default();
-        check_headers(&headers, &state.config)?;
-        let sealed = new_secret(state, self.secret.take().as_deref(), "secret")?.sealed;
-        let checked = self.check(state).await?;
-        let now = state.clock.wall();
-        Ok(Endpoint {
-            id: EndpointId::generate(now),
-            app: app.id,
-            org: app.org,
-            uid: checked.uid.value().cloned(),
-            url: checked.url,
-            description: checked.description,
-            event_types: checked.event_types,
-            channels: checked.channels,
-            disabled: checked.disabled,
-            disabled_reason: None,
-            pause: PauseState::Running,
-            throttle_rate: checked.throttle_rate,
-            metadata: checked.metadata,
-            secrets: vec![EndpointSecret {
-                sealed,
-                expires_at: None,
-            }],
-            headers: seal_headers(state, &headers)?,
-            retry: None,
-            created_at: now,
-            updated_at: now,
-            failing_since: None,
-        })
-    }
-}
 
 /// `GET /app/{app_id}/endpoint`
 pub(crate) async fn list(
@@ -331,32 +146,6 @@ pub(crate) async fn patch(
     Ok(axum::Json(endpoint.await?.into()))
 }
 
-impl EndpointPatch {
-    /// Event types and rate by whichever name they were given.
-    fn check(&mut self, state: &ApiState) -> Result<(Patch<BTreeSet<Uid>>, Patch<u16>), ApiError> {
-        let mut faults = Faults::default();
-        if let Some(description) = &self.description {
-            faults.at_most(description, "description", MAX_DESCRIPTION);
-        }
-        let types = std::mem::take(&mut self.event_types).mentioned();
-        let others = std::mem::take(&mut self.filter_types).mentioned();
-        let types = faults
-            .either(types, "eventTypes", others, "filterTypes")
-            .unwrap_or_default();
-        faults.names(types.value(), "eventTypes", MAX_EVENT_TYPES);
-        faults.channels(self.channels.value(), MAX_CHANNELS);
-        let (rate, other) = (self.throttle_rate.mentioned(), self.rate_limit.mentioned());
-        let rate = faults
-            .either(rate, "throttleRate", other, "rateLimit")
-            .unwrap_or_default();
-        faults.rate(rate.value().copied());
-        if let Some(metadata) = &self.metadata {
-            faults.metadata(metadata, state.config.metadata_bytes);
-        }
-        faults.none().map(|()| (types, rate))
-    }
-}
-
 /// `DELETE /app/{app_id}/endpoint/{endpoint_id}`: its deliveries are canceled and swept later.
 pub(crate) async fn delete(
     State(state): State<Shared>,
@@ -408,13 +197,6 @@ fn disable(endpoint: &mut Endpoint, disabled: bool) {
         endpoint.disabled = disabled;
         endpoint.disabled_reason = None;
         endpoint.failing_since = None;
-    }
-}
-
-async fn judge(state: &ApiState, url: &str) -> Result<(), ApiError> {
-    match state.outbound.judge_registration(url).await {
-        Ok(_) => Ok(()),
-        Err(refusal) => Err(ApiError::invalid(["body", "url"], refusal.to_string())),
     }
 }
 

@@ -15,7 +15,6 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
 use super::state::{ApiState, Shared};
-use super::validate::Fault;
 use crate::domain::Uid;
 
 /// A body in memory, with its share of the budget for bodies.
@@ -124,20 +123,32 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     }
     // The reader bounds nesting at 128 levels, and skips what it ignores without recursion.
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let way = error.path().iter().filter_map(|segment| match segment {
-            Segment::Seq { index } => Some(index.to_string()),
-            Segment::Map { key } => Some(key.clone()),
-            Segment::Enum { variant } => Some(variant.clone()),
-            Segment::Unknown => None,
-        });
-        ApiError::Invalid(vec![Fault::new(
-            std::iter::once("body".to_owned()).chain(way),
-            error.inner().to_string(),
-        )])
-    })?;
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(located)?;
     reader.end().map_err(|error| fault(&error.to_string()))?;
     Ok(value)
+}
+
+/// The fault with the way to it; the way to a missing field ends with that field.
+fn located(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let mut loc = vec!["body".to_owned()];
+    loc.extend(error.path().iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Unknown => None,
+    }));
+    let error = error.into_inner();
+    let mut msg = error.to_string();
+    if error.is_data() {
+        // The way says it better.
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        msg.truncate(msg.strip_suffix(&place).map_or(msg.len(), str::len));
+    }
+    let missing = msg
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    loc.extend(missing.map(str::to_owned));
+    ApiError::invalid(loc, msg)
 }
 
 /// A JSON body, parsed.
@@ -192,6 +203,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::api::validate::Fault;
 
     #[derive(Debug, Deserialize)]
     struct Wanted {
@@ -215,12 +227,13 @@ mod tests {
 
     #[test]
     fn a_fault_names_the_way_to_it() {
-        let table: [(&[u8], &[&str]); 9] = [
+        let table: [(&[u8], &[&str]); 10] = [
             (b"", &["body"]),
             (b"[\"a\"]", &["body"]),
             (b"null", &["body"]),
             (b"{\"name\":\"\xff\"}", &["body"]),
             (br#"{"name":1}"#, &["body", "name"]),
+            (br#"{"metadata":{}}"#, &["body", "name"]),
             (
                 br#"{"name":"a","metadata":{"k":1}}"#,
                 &["body", "metadata", "k"],

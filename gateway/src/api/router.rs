@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, plugin, plugin_chain, resend, session,
+    event_type, health, message, plugin, plugin_chain, plugin_upload, resend, session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -130,7 +130,7 @@ fn plugins(routes: &mut Routes) {
     for of in ["/api/v1", "/api/v1/app/{app_id}"] {
         routes.add(
             &format!("{of}/plugin"),
-            get(plugin::list).post(plugin::upload),
+            get(plugin::list).post(plugin_upload::create),
         );
         let one = format!("{of}/plugin/{{plugin_id}}");
         routes.add(&one, get(plugin::get).delete(plugin::delete));

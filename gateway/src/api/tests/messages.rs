@@ -141,8 +141,8 @@ async fn faults_of_a_message_say_where() {
         )
     };
     let table = [
-        (r#"{"payload":{}}"#.to_owned(), vec!["body"]),
-        (r#"{"eventType":"x"}"#.to_owned(), vec!["body"]),
+        (r#"{"payload":{}}"#.to_owned(), vec!["body", "eventType"]),
+        (r#"{"eventType":"x"}"#.to_owned(), vec!["body", "payload"]),
         (
             r#"{"eventType":"x y","payload":{}}"#.to_owned(),
             vec!["body", "eventType"],

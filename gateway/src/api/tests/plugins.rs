@@ -112,7 +112,7 @@ async fn faults_of_a_chain_say_where() {
     let nine = json!({"chain": vec![json!({"plugin": "p", "config": {"mode": "pass"}}); 9]});
     let good = json!({"plugin": "p", "config": {"mode": "pass"}});
     let table = [
-        (json!({}), vec!["body"]),
+        (json!({}), vec!["body", "chain"]),
         (nine, vec!["body", "chain"]),
         (
             json!({"chain": [{"plugin": "q"}]}),

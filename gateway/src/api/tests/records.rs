@@ -161,7 +161,7 @@ async fn faults_of_an_endpoint_say_where() {
     let api = Api::new();
     let app = api.app().await;
     let table = [
-        (json!({}), vec!["body"]),
+        (json!({}), vec!["body", "url"]),
         (json!({"url": "http://10.0.0.1/"}), vec!["body", "url"]),
         (json!({"url": "gopher://a"}), vec!["body", "url"]),
         (json!({"url": 5}), vec!["body", "url"]),

@@ -70,7 +70,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn retry(mut self, schedule: &str) -> Self {
-        self.delivery.retry = RetryPolicy::parse(schedule).unwrap();
+        self.delivery.retry_schedule = RetryPolicy::parse(schedule).unwrap();
         self
     }
 

@@ -1,0 +1,195 @@
+//! Uploads of plugins. The same name uploaded again is a new version, and `latest` moves to it in every chain
+//! that follows it: all of them, or none unless the caller asks for a part.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+
+use super::error::ApiError;
+use super::extract::receive;
+use super::following::{self, Moved};
+use super::plugin::{Owner, UploadedOut};
+use super::query::QueryParams;
+use super::state::{ApiState, Shared};
+use crate::domain::{Plugin, PluginId, PluginVersion, Uid};
+use crate::sandbox::{AdmitError, Admitted, SandboxError};
+use crate::store::{StoreError, Stored, Write, records};
+
+/// How often an upload is committed anew because a chain was changed meanwhile.
+const COMMIT_TRIES: usize = 8;
+
+/// `POST /plugin?name=…`, `POST /app/{app_id}/plugin?name=…`: the same upload again changes nothing, so it
+/// needs no idempotency key.
+pub(crate) async fn create(
+    State(state): State<Shared>,
+    owner: Owner,
+    mut query: QueryParams,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let name = query.name("name");
+    if name.is_none() && query.text("name").is_none() {
+        query.fault("name", "is required");
+    }
+    let partial = query.flag("partial", false);
+    query.done()?;
+    let name = name.ok_or_else(|| ApiError::invalid(["query", "name"], "is required"))?;
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if media_type != Some("application/wasm") {
+        return Err(ApiError::MediaType("application/wasm"));
+    }
+    let received = receive(&state, &headers, body, state.config.plugin_bytes).await?;
+    let admitted = state
+        .sandbox
+        .admit(received.bytes.clone())
+        .await
+        .map_err(not_admitted)?;
+    let (created, out) = keep(&state, &owner, name, admitted, partial).await?;
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, axum::Json(out)).into_response())
+}
+
+/// Commits an admitted version; whether the plugin is new.
+async fn keep(
+    state: &ApiState,
+    owner: &Owner,
+    name: Uid,
+    admitted: Admitted,
+    partial: bool,
+) -> Result<(bool, UploadedOut), ApiError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let found = state
+            .store
+            .find::<Plugin>(owner.parent(), name.as_str())
+            .await?;
+        let created = found.is_none();
+        let (plugin, mut writes, moved) = match found {
+            None => {
+                let plugin = new_plugin(state, owner, name.clone(), &admitted);
+                let write = records::insert(&plugin)?;
+                (plugin, vec![write], Moved::default())
+            }
+            Some(found) => advance(state, &found, &admitted, partial).await?,
+        };
+        let version = match state
+            .store
+            .find::<PluginVersion>(plugin.id, &admitted.digest.to_string())
+            .await?
+        {
+            Some(have) => have.value,
+            None => {
+                let version = new_version(state, plugin.id, &admitted);
+                writes.push(records::insert(&version)?);
+                version
+            }
+        };
+        writes.extend(moved.writes);
+        match state.store.commit(writes, None).await {
+            Ok(_) => {
+                let not_moved = Some(moved.left).filter(|left| !left.is_empty());
+                let out = UploadedOut {
+                    plugin: plugin.into(),
+                    version: version.into(),
+                    not_moved,
+                };
+                return Ok((created, out));
+            }
+            // Another upload, or a change of a chain: look again.
+            Err(
+                StoreError::Stale { .. }
+                | StoreError::Exists { .. }
+                | StoreError::NoSuchRecord { .. },
+            ) if tries < COMMIT_TRIES => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The plugin with this version as its latest, and the chains that follow it.
+async fn advance(
+    state: &ApiState,
+    found: &Stored<Plugin>,
+    admitted: &Admitted,
+    partial: bool,
+) -> Result<(Plugin, Vec<Write>, Moved), ApiError> {
+    let moved = following::advance(state, &found.value, admitted).await?;
+    if !moved.left.is_empty() && !partial {
+        return Err(ApiError::Conflict(format!(
+            "the config of these chains does not fit the new version: {}; add partial=true to leave \
+             them at the version they have",
+            moved.left.join(", ")
+        )));
+    }
+    let now = state.clock.wall();
+    let plugin = Plugin {
+        latest: admitted.digest,
+        updated_at: now,
+        ..found.value.clone()
+    };
+    let write = found.update(&plugin)?;
+    Ok((plugin, vec![write], moved))
+}
+
+fn new_plugin(state: &ApiState, owner: &Owner, name: Uid, admitted: &Admitted) -> Plugin {
+    let now = state.clock.wall();
+    Plugin {
+        id: PluginId::generate(now),
+        org: owner.org,
+        app: owner.app,
+        name,
+        latest: admitted.digest,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn new_version(state: &ApiState, plugin: PluginId, admitted: &Admitted) -> PluginVersion {
+    PluginVersion {
+        plugin,
+        digest: admitted.digest,
+        size: admitted.size,
+        manifest_name: admitted.manifest.name.clone(),
+        label: admitted.manifest.version.clone(),
+        summary: admitted.manifest.summary.clone(),
+        config_schema: admitted.manifest.config_schema.clone(),
+        created_at: state.clock.wall(),
+    }
+}
+
+fn not_admitted(error: AdmitError) -> ApiError {
+    match error {
+        AdmitError::TooLarge { limit } => ApiError::BodyTooLarge { limit },
+        AdmitError::Sandbox(SandboxError::CompileQueueFull) => ApiError::TooMany {
+            detail: "too many plugins wait to be compiled".to_owned(),
+            // A compilation may take seconds.
+            retry_after: 10,
+        },
+        AdmitError::Sandbox(SandboxError::Busy) => ApiError::Unavailable {
+            detail: "the sandbox is busy",
+            retry_after: 1,
+        },
+        AdmitError::Sandbox(error) => ApiError::internal(error),
+        fault @ (AdmitError::NotWasm
+        | AdmitError::Structure(_)
+        | AdmitError::NotAPlugin(_)
+        | AdmitError::Malformed(_)
+        | AdmitError::Import(_)
+        | AdmitError::Export(_)
+        | AdmitError::NoTransformer
+        | AdmitError::Contract(_)
+        | AdmitError::DoesNotCompile(_)
+        | AdmitError::TooCostly
+        | AdmitError::Describe(_)
+        | AdmitError::Manifest { .. }
+        | AdmitError::Schema(_)) => ApiError::invalid(["body"], fault.to_string()),
+    }
+}
