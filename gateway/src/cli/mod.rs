@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::Failure;
 
 use crate::config::{self, Overrides, Settings};
+use crate::sandbox;
 
 /// A webhook gateway whose payload logic is WebAssembly.
 #[derive(Debug, Parser)]
@@ -36,9 +37,6 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Print the settings in force, without secrets.
     Config(ServeArgs),
-    /// Compile one plugin read from standard input; started by the gateway itself.
-    #[command(name = crate::sandbox::COMPILE_SUBCOMMAND, hide = true)]
-    CompilePlugin,
 }
 
 /// What `serve` and `config` take; each flag wins over file and environment.
@@ -74,7 +72,12 @@ impl ServeArgs {
     fn settings(&self) -> Result<Settings, Failure> {
         let mut flags = Overrides::default();
         flags.set("listen", self.listen.as_deref());
-        flags.set("data_dir", self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()));
+        flags.set(
+            "data_dir",
+            self.data_dir
+                .as_ref()
+                .map(|dir| dir.to_string_lossy().into_owned()),
+        );
         flags.set_list("outbound.allow_subnets", &self.allow_subnet);
         flags.set_list("outbound.allow_hosts", &self.allow_host);
         flags.set("delivery.retry_schedule", self.retry_schedule.as_deref());
@@ -86,13 +89,21 @@ impl ServeArgs {
 
 /// Parses the arguments, runs the command and says on standard error what went wrong.
 pub fn main() -> ExitCode {
+    // The gateway starts itself so, to compile a plugin under limits; not for people, so not in the help.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == sandbox::COMPILE_SUBCOMMAND)
+    {
+        return sandbox::compile_child_main();
+    }
     let done = match Cli::parse().command {
         Command::Serve(args) => args.settings().and_then(serve::run),
         Command::Token(args) => token::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Backup(args) => backup::run(&args),
-        Command::Config(args) => args.settings().and_then(|settings| print_settings(&settings)),
-        Command::CompilePlugin => return crate::sandbox::compile_child_main(),
+        Command::Config(args) => args
+            .settings()
+            .and_then(|settings| print_settings(&settings)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,10 +10,20 @@ use super::Failure;
 #[derive(Debug, Args)]
 pub(super) struct Peer {
     /// Base URL of the gateway.
-    #[arg(long, value_name = "URL", env = "HOOKMILL_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HOOKMILL_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     url: String,
     /// Token of the API; better given as HOOKMILL_TOKEN, where other users cannot see it.
-    #[arg(long, value_name = "TOKEN", env = "HOOKMILL_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HOOKMILL_TOKEN",
+        hide_env_values = true
+    )]
     token: String,
 }
 
@@ -32,7 +42,12 @@ impl Peer {
         }
         block_on(async {
             let request = self.client()?.post(self.at(path)).bearer_auth(&self.token);
-            let answer = request.headers(map).body(body).send().await.map_err(Failure::other)?;
+            let answer = request
+                .headers(map)
+                .body(body)
+                .send()
+                .await
+                .map_err(Failure::other)?;
             accepted(answer).await?.text().await.map_err(Failure::other)
         })?
     }
@@ -58,11 +73,15 @@ async fn accepted(answer: Response) -> Result<Response, Failure> {
         return Ok(answer);
     }
     let said = answer.text().await.unwrap_or_default();
-    Err(Failure::Refused(format!("the gateway answered {status}: {said}")))
+    Err(Failure::Refused(format!(
+        "the gateway answered {status}: {said}"
+    )))
 }
 
 /// Runs a client command's future on a small runtime of its own.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     Ok(runtime.map_err(Failure::other)?.block_on(future))
 }

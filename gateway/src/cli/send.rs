@@ -71,7 +71,9 @@ fn read_payload(args: &SendArgs) -> Result<String, Failure> {
             .map_err(|error| Failure::Refused(format!("{}: {error}", path.display()))),
         _ => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(Failure::other)?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(Failure::other)?;
             Ok(text)
         }
     }

@@ -1,9 +1,9 @@
 //! `hookmill serve`: logs, listener, gateway, signals.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +23,10 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
 
 fn start_logging(settings: &Settings) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&settings.log.filter).map_err(Failure::other)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),
@@ -34,13 +37,19 @@ fn start_logging(settings: &Settings) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     // Bound before anything else starts: a taken port is found out at once, and port 0 is known.
     let wanted = settings.listen;
-    let failed = |source| GatewayError::Listen { address: wanted, source };
+    let failed = |source| GatewayError::Listen {
+        address: wanted,
+        source,
+    };
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone())?;
 
-    let gateway = Gateway::builder(settings).own_port(address.port()).build().await?;
+    let gateway = Gateway::builder(settings)
+        .own_port(address.port())
+        .build()
+        .await?;
     println!("listening on http://{address}");
     // The line is a promise to scripts, which read it from a pipe.
     std::io::stdout().flush().map_err(Failure::other)?;
@@ -50,20 +59,24 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// The first signal starts the shutdown; a second one ends the process at once.
 fn watch_signals(shutdown: CancellationToken) -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
+    let mut signals = (
+        signal(SignalKind::interrupt()).map_err(Failure::other)?,
+        signal(SignalKind::terminate()).map_err(Failure::other)?,
+    );
     tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            }
-        };
-        tracing::info!(signal = next().await, "shutting down");
+        let name = next(&mut signals).await;
+        tracing::info!(signal = name, "shutting down");
         shutdown.cancel();
-        next().await;
+        next(&mut signals).await;
         // What was accepted is on disk; attempts under way are repeated after the next start.
         std::process::exit(130);
     });
     Ok(())
+}
+
+async fn next((interrupt, terminate): &mut (Signal, Signal)) -> &'static str {
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
 }

@@ -1,14 +1,16 @@
 //! `hookmill token`: prints just the token, so that a script can take it from standard output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::Failure;
-use crate::api::{JwtSecret, TokenFor};
+use crate::api::{APPLICATION_TTL, JwtSecret, ORGANIZATION_TTL, Scope};
 use crate::config::{self, Overrides};
-use crate::domain::{ApplicationId, Clock as _, OrganizationId, SystemClock};
+use crate::domain::{
+    ApplicationId, Clock as _, OrganizationId, Secret, SystemClock, parse_duration,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -22,7 +24,7 @@ pub(super) struct TokenArgs {
     #[arg(long, conflicts_with_all = ["org", "app"])]
     admin: bool,
     /// How long it is valid: `30m`, `1h`, `30d`. Default: 30 days, 1 hour for an application.
-    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
     /// Where `serve` made the secret file; not needed where HOOKMILL_JWT_SECRET is set.
     #[arg(long, value_name = "DIR")]
@@ -39,13 +41,22 @@ pub(super) fn run(args: &TokenArgs) -> Result<(), Failure> {
 
 fn mint(args: &TokenArgs) -> Result<String, Failure> {
     let clock = SystemClock::start();
-    let subject = match (&args.org, args.app) {
-        (None, _) => TokenFor::Administrator,
-        (Some(org), None) => TokenFor::Organization(organization(org, &clock)?),
-        (Some(org), Some(app)) => TokenFor::Application { org: organization(org, &clock)?, app },
+    let (scope, usual) = match (&args.org, args.app) {
+        (None, _) => (Scope::Administrator, ORGANIZATION_TTL),
+        (Some(org), None) => (
+            Scope::Organization(organization(org, &clock)?),
+            ORGANIZATION_TTL,
+        ),
+        (Some(org), Some(app)) => (
+            Scope::Application {
+                org: organization(org, &clock)?,
+                app,
+            },
+            APPLICATION_TTL,
+        ),
     };
     secret(args.config.as_deref(), args.data_dir.as_deref())?
-        .mint(subject, args.ttl, clock.wall())
+        .mint(&scope, args.ttl.unwrap_or(usual), clock.wall())
         .map_err(Failure::other)
 }
 
@@ -57,20 +68,16 @@ fn organization(text: &str, clock: &SystemClock) -> Result<OrganizationId, Failu
 }
 
 /// The secret in force for this data directory.
-pub(super) fn secret(
-    file: Option<&std::path::Path>,
-    data_dir: Option<&std::path::Path>,
-) -> Result<JwtSecret, Failure> {
+fn secret(file: Option<&Path>, data_dir: Option<&Path>) -> Result<JwtSecret, Failure> {
     let mut flags = Overrides::default();
-    flags.set("data_dir", data_dir.map(|dir| dir.to_string_lossy().into_owned()));
+    flags.set(
+        "data_dir",
+        data_dir.map(|dir| dir.to_string_lossy().into_owned()),
+    );
     let settings = config::load(file, flags)?;
     match &settings.jwt_secret {
-        Some(secret) => JwtSecret::from_text(secret.expose()),
+        Some(secret) => JwtSecret::new(&Secret::new(secret.expose())),
         None => JwtSecret::load(&settings.data_dir),
     }
     .map_err(Failure::other)
-}
-
-fn parse_ttl(text: &str) -> Result<Duration, String> {
-    crate::domain::parse_duration(text).map_err(|error| error.to_string())
 }

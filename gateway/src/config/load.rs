@@ -11,8 +11,12 @@ use super::Settings;
 const DEFAULT_FILE: &str = "hookmill.toml";
 
 /// Settings that are lists; in a variable their items are separated by commas.
-const LISTS: [&str; 4] =
-    ["outbound.allow_subnets", "outbound.allow_hosts", "outbound.dns.servers", "outbound.tls.extra_roots"];
+const LISTS: [&str; 4] = [
+    "outbound.allow_subnets",
+    "outbound.allow_hosts",
+    "outbound.dns.servers",
+    "outbound.tls.extra_roots",
+];
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,9 @@ pub fn load(file: Option<&Path>, flags: Overrides) -> Result<Settings, ConfigErr
     let mut builder = config::Config::builder();
     match file {
         Some(path) if !path.exists() => {
-            return Err(ConfigError::NoSuchFile { path: path.to_owned() });
+            return Err(ConfigError::NoSuchFile {
+                path: path.to_owned(),
+            });
         }
         Some(path) => builder = builder.add_source(File::from(path).format(FileFormat::Toml)),
         None => {
@@ -88,7 +94,9 @@ fn environment() -> Environment {
         .separator("__")
         .try_parsing(true)
         .list_separator(",");
-    LISTS.iter().fold(source, |source, key| source.with_list_parse_key(key))
+    LISTS
+        .iter()
+        .fold(source, |source, key| source.with_list_parse_key(key))
 }
 
 #[cfg(test)]
@@ -124,7 +132,10 @@ mod tests {
     #[test]
     fn a_value_that_does_not_fit_names_its_key() {
         let error = from_file("listen = \"nowhere\"").unwrap_err().to_string();
-        assert!(error.contains("listen") || error.contains("nowhere"), "{error}");
+        assert!(
+            error.contains("listen") || error.contains("nowhere"),
+            "{error}"
+        );
         assert!(matches!(
             load(Some(Path::new("does-not-exist.toml")), Overrides::default()),
             Err(ConfigError::NoSuchFile { .. })

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use hidden::Hidden;
 pub use load::{ConfigError, Overrides, load};
 
-use crate::{api, delivery, ingest, outbound, sandbox, store};
+use crate::store::sled::SledConfig;
+use crate::{api, delivery, ingest, outbound, sandbox};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub struct Store {
     /// Which backend.
     pub backend: Backend,
     /// Settings of the embedded one.
-    pub sled: store::sled::Config,
+    pub sled: SledConfig,
 }
 
 /// Which store.
@@ -112,7 +113,10 @@ impl Default for Settings {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
     }
 }
 

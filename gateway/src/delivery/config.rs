@@ -12,8 +12,8 @@ use crate::domain::RetryPolicy;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The delays before the retries of endpoints that have no policy of their own, in milliseconds.
-    pub retry: RetryPolicy,
+    /// The delays before the retries of endpoints that have no policy of their own, such as `5s,5m,2h`.
+    pub retry_schedule: RetryPolicy,
     /// Longest time from lookup to the end of the response head, in milliseconds.
     pub timeout_ms: u64,
     /// Least wait after a 429 without `Retry-After` and after a time-out, in milliseconds; also how long a
@@ -78,7 +78,7 @@ pub struct AutoDisable {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            retry: RetryPolicy::standard_webhooks(),
+            retry_schedule: RetryPolicy::standard_webhooks(),
             // Standard Webhooks: 15 to 30 s. The short end holds a lane's place less long.
             timeout_ms: 15_000,
             // Chosen: what svix-server waits at least.

@@ -156,7 +156,10 @@ impl Engine {
         running.end(grace, ended.is_err()).await;
         if let Err(error) = store.release(lease).await {
             // It lapses by itself.
-            tracing::warn!(error = &error as &dyn std::error::Error, "the lanes are not given back");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the lanes are not given back"
+            );
         }
         ended
     }
@@ -207,7 +210,7 @@ impl Engine {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
             limits: config.attempt_limits(),
-            retry: config.retry.clone(),
+            retry: config.retry_schedule.clone(),
             records: records_in.clone(),
             inputs: inputs_in.clone(),
         });
@@ -248,13 +251,15 @@ impl Engine {
             store: Arc::clone(&self.parts.store),
             clock: Arc::clone(&self.parts.clock),
             lease: lease.clone(),
-            retry: self.config.retry.clone(),
+            retry: self.config.retry_schedule.clone(),
             inputs: self.inputs.0.clone(),
         };
         background.spawn(async move {
             if let Err(error) = recovery.run().await {
-                tracing::error!(error = &error as &dyn std::error::Error,
-                    "some parked deliveries wait for the next start");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "some parked deliveries wait for the next start"
+                );
             }
         });
     }
@@ -265,14 +270,21 @@ impl Running {
         self.stop.cancel();
         self.background.shutdown().await;
         self.tasks.close();
-        if at_once || tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+        if at_once
+            || tokio::time::timeout(grace, self.tasks.wait())
+                .await
+                .is_err()
+        {
             self.abort.cancel();
             self.tasks.wait().await;
         }
         self.drained.cancel();
         self.driver.join_next().await;
         // It ends with the last sender: fan-out may still hold one, and the disk may be full.
-        if tokio::time::timeout(grace, self.recorder.join_next()).await.is_err() {
+        if tokio::time::timeout(grace, self.recorder.join_next())
+            .await
+            .is_err()
+        {
             self.abort.cancel();
             self.recorder.shutdown().await;
         }
@@ -287,8 +299,10 @@ async fn renew(store: &dyn Store, clock: &dyn Clock, lease: &Lease, ttl: Duratio
         match store.renew(lease, clock.now().after(ttl)).await {
             Ok(()) => {}
             Err(StoreError::Fenced) => return,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error,
-                "the lease is not renewed; tried again"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the lease is not renewed; tried again"
+            ),
         }
     }
 }

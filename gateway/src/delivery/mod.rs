@@ -40,7 +40,7 @@ pub(crate) mod tests;
 pub use self::http::{AttemptLimits, attempt};
 pub use config::{AutoDisable, Config, InFlight};
 pub use engine::{DeliveryError, Engine, Parts, open};
-pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use lanes::Lanes;
+pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
 pub use resend::{Deliveries, ResendError};

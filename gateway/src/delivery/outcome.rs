@@ -13,6 +13,8 @@ use crate::outbound::{ErrorKind, Response, SendError};
 /// A receiver's way to stop the retries of one message (Svix).
 const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 const ABORT_MESSAGE: &str = "abort-message";
+/// Bytes shown of a redirect's target, as many as a registered URL may have.
+const MAX_LOCATION: usize = 2048;
 
 /// What follows from an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +177,8 @@ fn text(response: &Response) -> String {
     if response.status.is_redirection()
         && let Some(location) = response.headers.get(LOCATION)
     {
-        let location = String::from_utf8_lossy(location.as_bytes());
+        let location = location.as_bytes();
+        let location = String::from_utf8_lossy(&location[..location.len().min(MAX_LOCATION)]);
         return format!("redirect to {location} not followed\n{body}");
     }
     body.into_owned()

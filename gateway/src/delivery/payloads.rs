@@ -64,7 +64,8 @@ impl Payloads {
     /// Remembers a message that was just accepted.
     pub(crate) fn keep(&self, message: Message, payload: Bytes) {
         let seq = message.seq;
-        self.recent.insert(seq, Arc::new(Event { message, payload }));
+        self.recent
+            .insert(seq, Arc::new(Event { message, payload }));
     }
 
     /// Waits until its bytes fit, then loads; none once the payload is expunged or the message deleted.

@@ -44,11 +44,7 @@ pub(super) struct Recorder {
 
 impl Job {
     /// A row and nothing else.
-    pub(super) fn row(
-        row: DeliveryRow,
-        ticket: Option<Arc<Ticket>>,
-        reply: Option<Reply>,
-    ) -> Self {
+    pub(super) fn row(row: DeliveryRow, ticket: Option<Arc<Ticket>>, reply: Option<Reply>) -> Self {
         Self {
             outcome: Outcome {
                 row: Some(row),
@@ -85,15 +81,20 @@ impl Recorder {
             match self.commit(outcomes).await {
                 Ok(()) => {}
                 Err(StoreError::Fenced) => {
-                    tracing::error!("another gateway delivers for these lanes: their work is dropped");
+                    tracing::error!(
+                        "another gateway delivers for these lanes: their work is dropped"
+                    );
                     self.fenced.cancel();
                     return;
                 }
                 // What could not be written is tried again after the next start: its outbox entry or its
                 // row is still there.
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error,
-                        outcomes = rows.len(), "outcomes are not recorded");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        outcomes = rows.len(),
+                        "outcomes are not recorded"
+                    );
                     return;
                 }
             }
@@ -124,10 +125,14 @@ impl Recorder {
             }
             if !matches!(error, StoreError::Busy) && !warned {
                 warned = true;
-                tracing::warn!(error = &error as &dyn std::error::Error,
-                    "outcomes can not be recorded at present; they are kept");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "outcomes can not be recorded at present; they are kept"
+                );
             }
-            self.abort.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+            self.abort
+                .run_until_cancelled(tokio::time::sleep(RETRY))
+                .await;
         }
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn headers(
         headers.insert(name.clone(), value.clone());
     }
     let content_type = HeaderValue::from_str(&send.content_type);
-    headers.insert(CONTENT_TYPE, content_type.map_err(|_| unfit("content-type"))?);
+    headers.insert(
+        CONTENT_TYPE,
+        content_type.map_err(|_| unfit("content-type"))?,
+    );
     let keys = opened.keys_at(now);
     if keys.is_empty() {
         return Err(RequestError::NoSecret);

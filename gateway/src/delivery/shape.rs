@@ -78,11 +78,7 @@ pub(super) async fn shape(
 
 /// Whether an attempt ended in a plugin, before anything was sent.
 pub(super) fn failed_in_plugin(attempt: &Attempt) -> bool {
-    attempt.response_code.is_none()
-        && attempt
-            .plugins
-            .last()
-            .is_some_and(is_failure)
+    attempt.response_code.is_none() && attempt.plugins.last().is_some_and(is_failure)
 }
 
 impl ToSend {

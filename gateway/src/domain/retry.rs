@@ -1,6 +1,7 @@
 //! Decides when a failed attempt is tried again. Pure: no clock, no I/O, no randomness of its own.
 //! The worker passes the moment and a random number in, so a test can give both.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub enum RetryPolicyError {
 
 /// The delays before the retries; the first try is immediate and not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u64>", into = "Vec<u64>")]
+#[serde(try_from = "String", into = "String")]
 pub struct RetryPolicy {
     /// Milliseconds each.
     steps: Vec<u64>,
@@ -96,22 +97,31 @@ impl Default for RetryPolicy {
     }
 }
 
-impl TryFrom<Vec<u64>> for RetryPolicy {
-    type Error = RetryPolicyError;
-
-    fn try_from(millis: Vec<u64>) -> Result<Self, RetryPolicyError> {
-        Self::try_new(
-            &millis
-                .into_iter()
-                .map(Duration::from_millis)
-                .collect::<Vec<_>>(),
-        )
+/// As [`RetryPolicy::parse`] reads it, each step in the largest unit that holds it whole.
+impl fmt::Display for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+        for (index, step) in self.steps.iter().enumerate() {
+            let whole = UNITS.iter().find(|(unit, _)| *step > 0 && step % unit == 0);
+            let (unit, name) = whole.unwrap_or(&UNITS[3]);
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{}{name}", step / unit)?;
+        }
+        Ok(())
     }
 }
 
-impl From<RetryPolicy> for Vec<u64> {
-    fn from(policy: RetryPolicy) -> Vec<u64> {
-        policy.steps
+impl TryFrom<String> for RetryPolicy {
+    type Error = RetryPolicyError;
+
+    fn try_from(text: String) -> Result<Self, RetryPolicyError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RetryPolicy> for String {
+    fn from(policy: RetryPolicy) -> String {
+        policy.to_string()
     }
 }
 
@@ -147,6 +157,11 @@ mod tests {
         assert_eq!(policy.delay_after(3, 0.5), Some(Duration::from_secs(7200)));
         assert_eq!(policy.delay_after(4, 0.5), None);
         assert_eq!(RetryPolicy::parse("").unwrap().delay_after(1, 0.5), None);
+        assert_eq!(policy.to_string(), "5s,5m,2h");
+        assert_eq!(
+            RetryPolicy::parse("90s,1ms,0s").unwrap().to_string(),
+            "90s,1ms,0ms"
+        );
         for bad in [
             "5",
             "s",

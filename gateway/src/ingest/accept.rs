@@ -9,9 +9,7 @@ use tokio::sync::Semaphore;
 use super::config::Config;
 use super::fanout::{self, Arrivals, FanOut};
 use crate::delivery::{Lanes, Recent};
-use crate::domain::{
-    Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid,
-};
+use crate::domain::{Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid};
 use crate::metrics::Metrics;
 use crate::store::{AcceptItem, AcceptRefusal, IdempotencyRecord, Store, StoreError};
 

@@ -189,9 +189,7 @@ impl FanOut {
             })
             .cloned()
             .collect();
-        self.lanes
-            .deliver(message, &wanted, self.clock.now())
-            .await
+        self.lanes.deliver(message, &wanted, self.clock.now()).await
     }
 }
 
@@ -206,8 +204,10 @@ where
             Ok(read) => return read,
             Err(error) if !warned => {
                 warned = true;
-                tracing::warn!(error = &error as &dyn std::error::Error,
-                    "accepted messages wait for the store");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "accepted messages wait for the store"
+                );
             }
             Err(_) => {}
         }

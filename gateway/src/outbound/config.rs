@@ -26,7 +26,8 @@ pub struct Config {
     pub deny_subnets: Vec<IpNet>,
     /// Refuse `http://`.
     pub https_only: bool,
-    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds.
+    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds. The client counts it
+    /// together with the lookup before them: the two limits are added.
     pub connect_timeout_ms: u64,
     /// Most bytes kept of an answer's body; the rest is not read.
     pub response_bytes: usize,

@@ -89,6 +89,11 @@ fn base(config: &Config, tls: ClientConfig, hook: ResolverHook) -> ClientBuilder
         .redirect(redirect::Policy::none())
         .no_proxy()
         .referer(false)
+        // Bodies are kept as they come, whatever features another crate switches on in the client.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
         .user_agent(config.user_agent.as_str())
         .connect_timeout(connect_timeout)
         .http2_max_header_list_size(MAX_HEAD)

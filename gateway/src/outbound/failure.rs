@@ -6,6 +6,9 @@ use std::io;
 use super::judge::Refusal;
 use super::resolve::LookupError;
 
+/// Longest detail in characters. A certificate can list names by the thousand.
+const MAX_DETAIL: usize = 500;
+
 /// The kinds of failure without an answer; what attempts, logs and metrics call them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -100,9 +103,13 @@ impl SendError {
             innermost = Some(cause);
             next = cause.source();
         }
-        match innermost {
+        let detail = match innermost {
             Some(cause) => format!("{self}: {cause}"),
             None => self.to_string(),
+        };
+        match detail.char_indices().nth(MAX_DETAIL) {
+            Some((end, _)) => format!("{}…", &detail[..end]),
+            None => detail,
         }
     }
 

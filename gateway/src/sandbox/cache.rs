@@ -59,6 +59,9 @@ impl Cache {
                 .and_then(|()| sweep(dir))
                 .map_err(|source| failed(dir, source))?;
         }
+        outdated(dir, &engine)
+            .and_then(|dirs| dirs.iter().try_for_each(fs::remove_dir_all))
+            .map_err(|source| failed(dir, source))?;
         Ok(Self {
             plugins,
             code,
@@ -113,7 +116,8 @@ impl Cache {
     ) -> Result<(), SandboxError> {
         let path = self.upload_path(version);
         blocking(move || {
-            if path.exists() {
+            // A damaged file is mended by uploading again.
+            if fs::read(&path).is_ok_and(|kept| kept == upload) {
                 Ok(())
             } else {
                 write(&path, &upload)
@@ -219,6 +223,21 @@ fn sweep(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The directories of engines that this gateway no longer has, told by their names.
+fn outdated(dir: &Path, engine: &str) -> io::Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let of_engine = name.len() == engine.len() && name.bytes().all(|b| b.is_ascii_hexdigit());
+        if of_engine && name != engine && entry.file_type()?.is_dir() {
+            dirs.push(entry.path());
+        }
+    }
+    Ok(dirs)
+}
+
 /// Writes aside, syncs, renames: under its name a file is whole or not there.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
     let aside = path.with_extension(format!("{:016x}.{UNFINISHED}", rand::random::<u64>()));
@@ -298,7 +317,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_upload_is_no_upload() {
+    async fn a_damaged_upload_is_no_upload_and_is_mended_by_another() {
         let dir = tempfile::tempdir().unwrap();
         let cache = open(dir.path());
         let version = Digest::of(b"abc");
@@ -310,6 +329,11 @@ pub(super) mod tests {
         fs::write(cache.upload_path(version), b"abd").unwrap();
         let error = cache.upload(version).await.unwrap_err();
         assert!(matches!(error, SandboxError::NoSuchVersion(v) if v == version));
+        cache
+            .keep_upload(version, Bytes::from_static(b"abc"))
+            .await
+            .unwrap();
+        assert_eq!(cache.upload(version).await.unwrap(), "abc");
         cache.forget(version).await.unwrap();
         assert!(!cache.upload_path(version).exists());
     }
@@ -322,7 +346,11 @@ pub(super) mod tests {
         fs::set_permissions(&plugins, fs::Permissions::from_mode(0o755)).unwrap();
         let half = plugins.join("00.part");
         fs::write(&half, b"").unwrap();
+        let outdated = dir.path().join("0123456789abcdef");
+        fs::create_dir(&outdated).unwrap();
+        fs::create_dir(dir.path().join("of-another-room")).unwrap();
         drop(open(dir.path()));
+        assert!(!outdated.exists() && dir.path().join("of-another-room").exists());
         assert_eq!(
             fs::metadata(&plugins).unwrap().permissions().mode() & 0o777,
             0o700

@@ -23,8 +23,12 @@ const NICE: i32 = 19;
 /// Bytes kept of what a failing child says.
 const COMPLAINT_BYTES: usize = 4 << 10;
 
-/// The child's word for "this can not be compiled", as opposed to being killed or not starting.
+/// The child's word for "this can not be compiled", as opposed to being killed or not starting. These statuses are
+/// those of `sysexits.h`.
 const REFUSED: u8 = 65;
+
+/// The child can not do its work, whatever it was given.
+const FAILED: u8 = 70;
 
 /// The one compilation that may run and the few that may wait.
 #[derive(Debug)]
@@ -74,8 +78,6 @@ impl CompileQueue {
     ) -> Result<Vec<u8>, AdmitError> {
         let mut child = command
             .arg(COMPILE_SUBCOMMAND)
-            .arg(self.limits.cpu_seconds.to_string())
-            .arg(self.limits.address_space_bytes.to_string())
             // The gateway's environment holds secrets, the child works on a stranger's bytes.
             .env_clear()
             .stdin(Stdio::piped())
@@ -86,9 +88,11 @@ impl CompileQueue {
             .map_err(SandboxError::Compiler)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let limits = child_limits(&self.limits);
         let feed = async {
             if let Some(mut stdin) = stdin {
                 // A child that dies early closes its end; its exit says why.
+                let _ = stdin.write_all(&limits).await;
                 let _ = stdin.write_all(&component).await;
             }
         };
@@ -104,12 +108,12 @@ impl CompileQueue {
             .await
             .map_err(|_| AdmitError::TooCostly)?;
         let status = status.map_err(SandboxError::Compiler)?;
+        if code.len() > self.limits.output_bytes {
+            // The pipe was closed on it, so its exit says nothing.
+            return Err(AdmitError::TooCostly);
+        }
         if status.success() {
-            return if code.len() > self.limits.output_bytes {
-                Err(AdmitError::TooCostly)
-            } else {
-                Ok(code)
-            };
+            return Ok(code);
         }
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         if status.code() == Some(i32::from(REFUSED)) {
@@ -147,43 +151,56 @@ async fn in_process(component: Bytes) -> Result<Vec<u8>, AdmitError> {
         .unwrap_or_else(|stopped| Err(SandboxError::Stopped(stopped).into()))
 }
 
+/// What the child reads first: seconds of CPU and bytes of address space, each as eight bytes, the lowest first.
+fn child_limits(limits: &CompileLimits) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&limits.cpu_seconds.to_le_bytes());
+    bytes[8..].copy_from_slice(&limits.address_space_bytes.to_le_bytes());
+    bytes
+}
+
 /// The whole life of the compile child. A program calls this, and nothing before it, when its first argument is
-/// [`COMPILE_SUBCOMMAND`]; the two that follow are seconds of CPU and bytes of address space.
+/// [`COMPILE_SUBCOMMAND`].
 pub fn compile_child_main() -> ExitCode {
-    let mut limits = std::env::args().skip(2).map(|number| number.parse().ok());
-    let (Some(Some(cpu)), Some(Some(memory))) = (limits.next(), limits.next()) else {
-        eprintln!("usage: {COMPILE_SUBCOMMAND} CPU_SECONDS ADDRESS_SPACE_BYTES < component > code");
-        return ExitCode::from(64);
-    };
-    if let Err(error) = confine(cpu, memory) {
-        eprintln!("the limits of the compiler can not be set: {error}");
-        return ExitCode::FAILURE;
+    let mut stdin = std::io::stdin().lock();
+    let (mut cpu, mut memory) = ([0; 8], [0; 8]);
+    if let Err(error) = stdin
+        .read_exact(&mut cpu)
+        .and_then(|()| stdin.read_exact(&mut memory))
+    {
+        return complain(FAILED, format_args!("the limits can not be read: {error}"));
+    }
+    if let Err(error) = confine(u64::from_le_bytes(cpu), u64::from_le_bytes(memory)) {
+        return complain(FAILED, format_args!("the limits can not be set: {error}"));
     }
     let mut component = Vec::new();
-    if let Err(error) = std::io::stdin().lock().read_to_end(&mut component) {
-        eprintln!("the component can not be read: {error}");
-        return ExitCode::FAILURE;
+    if let Err(error) = stdin.read_to_end(&mut component) {
+        return complain(
+            FAILED,
+            format_args!("the component can not be read: {error}"),
+        );
     }
     let engine = match engine::for_compiling() {
         Ok(engine) => engine,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return complain(FAILED, format_args!("{error}")),
     };
     match engine.precompile_component(&component) {
         Ok(code) => match std::io::stdout().lock().write_all(&code) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+            Err(error) => complain(FAILED, format_args!("the code can not be written: {error}")),
         },
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(REFUSED)
-        }
+        Err(error) => complain(REFUSED, format_args!("{error:#}")),
     }
 }
 
-/// Takes from this process what a compiler does not need, before it reads anything.
+/// Tells the gateway, which keeps as much as it likes, and ends so.
+fn complain(status: u8, complaint: std::fmt::Arguments<'_>) -> ExitCode {
+    // Unlike `eprintln` without a panic when the gateway has closed its end.
+    let _ = writeln!(std::io::stderr(), "{complaint}");
+    ExitCode::from(status)
+}
+
+/// Takes from this process what a compiler does not need, before it reads what was uploaded.
 fn confine(cpu_seconds: u64, address_space: u64) -> rustix::io::Result<()> {
     let most = |most| Rlimit {
         current: Some(most),

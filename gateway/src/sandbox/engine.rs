@@ -110,4 +110,19 @@ mod tests {
         let compiling = for_compiling().unwrap();
         assert_eq!(fingerprint(&guests), fingerprint(&compiling));
     }
+
+    #[test]
+    fn a_pool_that_does_not_fit_is_made_smaller() {
+        // 160 TB: more than a process has.
+        let config = Config {
+            slots: 40_000,
+            ..Config::default()
+        };
+        assert_eq!(for_guests(&config).unwrap().1, 64);
+        let config = Config {
+            memory: MemoryMode::Fresh,
+            ..config
+        };
+        assert_eq!(for_guests(&config).unwrap().1, usize::MAX);
+    }
 }

@@ -31,7 +31,7 @@ mod ticker;
 mod turns;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::error::Error;
 use std::io;
@@ -220,6 +220,11 @@ impl Sandbox {
             Some(key) => self.memo.get_or_run(&key, self.chains.run(run)).await,
             None => self.chains.run(run).await.result,
         }
+    }
+
+    /// The upload that a version is, as it was kept: for a copy of everything.
+    pub async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
+        self.chains.pool.upload(version).await
     }
 
     /// Removes a version's files. The caller knows that no chain refers to it.

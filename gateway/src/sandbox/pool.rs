@@ -78,6 +78,11 @@ impl Pool {
         Ok(version)
     }
 
+    /// An upload as it was kept.
+    pub(super) async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
+        self.cache.upload(version).await
+    }
+
     /// Removes a version that nothing refers to any more.
     pub(super) async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
         self.loaded.remove(&version);

@@ -1,55 +1,20 @@
-//! Real guests against every limit. The guest `hostile` does what its config names; it is built once for all tests
-//! of a run, or taken from the directory in `HOOKMILL_TEST_PLUGINS`.
+//! Real guests against every limit. The guest `hostile` does what its config names.
 
 mod bombs;
 mod chains;
+mod guest;
 mod limits;
 mod uploads;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::cache::tests::MemoryDigests;
 use super::*;
-
-/// The core module of the guest `hostile`.
-fn hostile() -> Bytes {
-    static WASM: OnceLock<Bytes> = OnceLock::new();
-    WASM.get_or_init(|| std::fs::read(path_of("hostile")).unwrap().into())
-        .clone()
-}
-
-fn path_of(name: &str) -> PathBuf {
-    if let Some(dir) = std::env::var_os("HOOKMILL_TEST_PLUGINS") {
-        return Path::new(&dir).join(format!("{name}.wasm"));
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = root.join("target/plugins");
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--target",
-            "wasm32-unknown-unknown",
-            "--target-dir",
-        ])
-        .arg(&target)
-        .current_dir(root.join("tests/fixtures/plugins").join(name))
-        // A coverage or lint run's flags are for the host.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .unwrap();
-    assert!(
-        built.success(),
-        "the guest {name} does not build; is the target wasm32-unknown-unknown installed?"
-    );
-    target.join(format!("wasm32-unknown-unknown/release/{name}.wasm"))
-}
+pub(crate) use guest::hostile;
 
 /// A sandbox in a directory of its own, with the guest taken in.
 struct Room {
@@ -60,7 +25,7 @@ struct Room {
 }
 
 /// Settings for tests: few slots, for many sandboxes share this process's address space; the compiler in process,
-/// for the test program is not the gateway's. The black-box tests have the child.
+/// for the test program is not the gateway's. `gateway/tests/compile_child.rs` has the child.
 fn config() -> Config {
     Config {
         slots: 16,

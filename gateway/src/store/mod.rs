@@ -17,6 +17,8 @@ mod lease_table;
 pub mod memory;
 mod page;
 pub mod records;
+pub mod sled;
+pub mod vault;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -214,6 +214,19 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn an_endless_location_is_cut() {
+    let location = "/".to_owned() + &"a".repeat(100_000);
+    let head = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+    let report = answered(head).await;
+    assert_eq!(report.status_code, Some(302));
+    assert!(
+        (2048..2200).contains(&report.response.len()),
+        "{}",
+        report.response.len()
+    );
+}
+
+#[tokio::test]
 async fn hints_to_other_hosts_are_ignored() {
     let head = "HTTP/1.1 200 OK\r\nrefresh: 0; url=http://10.0.0.1/\r\n\
                 alt-svc: h2=\"10.0.0.1:443\"\r\nretry-after: 900\r\ncontent-length: 0\r\n\r\n";

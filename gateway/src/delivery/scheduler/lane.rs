@@ -343,9 +343,7 @@ impl Lane {
     }
 
     fn has_room(&self) -> bool {
-        self.closed.is_none()
-            && !self.spec.paused
-            && self.in_flight < self.concurrency.limit()
+        self.closed.is_none() && !self.spec.paused && self.in_flight < self.concurrency.limit()
     }
 
     fn has_scheduled(&self) -> bool {
@@ -466,7 +464,11 @@ impl Lane {
         self.next_due = None;
         Some(Refill {
             lane: self.spec.endpoint,
-            until: if self.closed.is_some() { END_OF_TIME } else { now },
+            until: if self.closed.is_some() {
+                END_OF_TIME
+            } else {
+                now
+            },
             after: self.cursor,
             limit: (window - self.window_len().min(window)).max(1),
         })

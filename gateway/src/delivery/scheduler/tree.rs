@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::lane::Lane;
 use super::Limits;
+use super::lane::Lane;
 use crate::domain::{ApplicationId, EndpointId, OrganizationId, Timestamp};
 
 /// What a ring gives a member each time round. The cost of the dearest delivery, so that each visit can

@@ -34,7 +34,8 @@ async fn disabling_fails_what_waits_and_enabling_goes_on() {
     let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
     let waits = rig.submit("1").await;
     rig.row_that(&waits, &endpoint, |row| row.tries == 1).await;
-    rig.change_endpoint(endpoint.id, |e| e.disabled = true).await;
+    rig.change_endpoint(endpoint.id, |e| e.disabled = true)
+        .await;
     assert_eq!(rig.settled(&waits, &endpoint).await, DeliveryState::Failed);
     rig.change_endpoint(endpoint.id, |e| e.disabled = false)
         .await;
@@ -97,10 +98,7 @@ async fn a_refused_url_and_a_missing_secret_fail_the_attempt_with_a_reason() {
     let unsigned = rig.endpoint(&receiver.url(), |e| e.secrets.clear()).await;
     let message = rig.submit("{}").await;
     for endpoint in [&refused, &unsigned] {
-        assert_eq!(
-            rig.settled(&message, endpoint).await,
-            DeliveryState::Failed
-        );
+        assert_eq!(rig.settled(&message, endpoint).await, DeliveryState::Failed);
     }
     let attempts = rig.attempts(&message).await;
     let reason_of = |endpoint: &Endpoint| {

@@ -34,7 +34,10 @@ async fn an_event_reaches_every_endpoint_that_wants_it() {
         assert!(verified.is_ok(), "{verified:?}");
     }
     for endpoint in [&all, &some] {
-        assert_eq!(rig.settled(&message, endpoint).await, DeliveryState::Success);
+        assert_eq!(
+            rig.settled(&message, endpoint).await,
+            DeliveryState::Success
+        );
     }
     assert_eq!(rig.row(&message, &none).await, None);
     assert!(other.unseen().await.is_none());
@@ -207,7 +210,10 @@ async fn more_than_a_window_waits_in_the_store_and_arrives() {
     bodies.dedup();
     assert_eq!(bodies.len(), 100, "each once");
     for message in &messages {
-        assert_eq!(rig.settled(message, &endpoint).await, DeliveryState::Success);
+        assert_eq!(
+            rig.settled(message, &endpoint).await,
+            DeliveryState::Success
+        );
     }
     rig.stop().await;
     assert!(receiver.unseen().await.is_none());
@@ -269,7 +275,9 @@ async fn a_resend_is_one_more_try() {
     rig.row_that(&done, &endpoint, failed).await;
 
     let waiting = rig.submit("waiting").await;
-    let row = rig.row_that(&waiting, &endpoint, |row| row.tries == 1).await;
+    let row = rig
+        .row_that(&waiting, &endpoint, |row| row.tries == 1)
+        .await;
     receiver.next().await;
     rig.deliveries.resend(&waiting, &endpoint).await.unwrap();
     receiver.next().await;

@@ -127,14 +127,11 @@ async fn healing_leaves_a_failing_receivers_schedule_alone() {
     receiver.then(500);
     let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
     let waits = rig.submit("1").await;
-    let row = rig
-        .row_that(&waits, &endpoint, |row| row.tries == 1)
-        .await;
+    let row = rig.row_that(&waits, &endpoint, |row| row.tries == 1).await;
     rig.chain(ChainOwner::Endpoint(endpoint.id), &["error"])
         .await;
     let broken = rig.submit("2").await;
-    rig.row_that(&broken, &endpoint, |row| row.tries == 1)
-        .await;
+    rig.row_that(&broken, &endpoint, |row| row.tries == 1).await;
     rig.chain(ChainOwner::Endpoint(endpoint.id), &["pass"])
         .await;
     assert_eq!(

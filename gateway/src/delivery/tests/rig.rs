@@ -34,9 +34,7 @@ use crate::sandbox::{self, ArtifactDigests, Compiler, Sandbox};
 use crate::store::memory::MemoryStore;
 use crate::store::records::{ChainOwner, ChainRecord};
 use crate::store::vault::Vault;
-use crate::store::{
-    AttemptFilter, AttemptsOf, PageRequest, Stored, Store,
-};
+use crate::store::{AttemptFilter, AttemptsOf, PageRequest, Store, Stored};
 
 /// Longer than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -143,11 +141,7 @@ impl Rig {
     }
 
     /// A new endpoint of the application.
-    pub(crate) async fn endpoint(
-        &self,
-        url: &str,
-        change: impl FnOnce(&mut Endpoint),
-    ) -> Endpoint {
+    pub(crate) async fn endpoint(&self, url: &str, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let now = self.clock.now();
         let mut endpoint = Endpoint {
             id: EndpointId::generate(now),
@@ -186,11 +180,7 @@ impl Rig {
         self.store.get::<Endpoint>(id).await.unwrap().unwrap()
     }
 
-    pub(crate) async fn change_endpoint(
-        &self,
-        id: EndpointId,
-        change: impl FnOnce(&mut Endpoint),
-    ) {
+    pub(crate) async fn change_endpoint(&self, id: EndpointId, change: impl FnOnce(&mut Endpoint)) {
         let stored = self.stored_endpoint(id).await;
         let mut endpoint = stored.value.clone();
         change(&mut endpoint);
@@ -372,7 +362,9 @@ pub(crate) fn application(now: Timestamp) -> Application {
 }
 
 fn vault() -> Arc<Vault> {
-    Arc::new(Vault)
+    Arc::new(
+        Vault::new(["0000000000000000000000000000000000000000000000000000000000000000"]).unwrap(),
+    )
 }
 
 pub(crate) fn seal(text: &str) -> Sealed {

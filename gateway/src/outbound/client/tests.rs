@@ -4,8 +4,12 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use h2::Reason;
+
 use super::*;
-use crate::outbound::stub::{Act, DnsStub, Identity, Question, Receiver, Record, Reply, answer};
+use crate::outbound::stub::{
+    Act, DnsStub, Http2Receiver, Identity, Question, Receiver, Record, Reply, Stream, answer,
+};
 use crate::outbound::{DnsConfig, DnsServer, ErrorKind, TlsConfig};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -270,42 +274,8 @@ async fn a_plain_server_behind_https_is_a_tls_failure() {
     assert_eq!(failure(&outbound, &url).await, ErrorKind::Tls);
 }
 
-/// Answers over HTTP/2 with the version of each request; counts connections.
-async fn start_http2(identity: &Identity) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
-    use http_body_util::Full;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
-    let acceptor = identity.acceptor(&[b"h2", b"http/1.1"]);
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::Relaxed);
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-                let service = hyper::service::service_fn(async |request: http::Request<_>| {
-                    let _: &hyper::body::Incoming = request.body();
-                    let version = format!("{:?}", request.version());
-                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(
-                        version,
-                    ))))
-                });
-                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(stream, service).await;
-            });
-        }
-    });
-    (address, connections)
-}
-
-#[tokio::test]
-async fn http2_is_spoken_where_the_receiver_offers_it() {
+/// A receiver that speaks HTTP/2, and a client that trusts it.
+async fn over_http2(script: Vec<Stream>) -> (Http2Receiver, Outbound) {
     let identity = Identity::of("127.0.0.1");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(identity.pem().as_bytes()).unwrap();
@@ -317,13 +287,35 @@ async fn http2_is_spoken_where_the_receiver_offers_it() {
         ..config(&["127.0.0.0/8"])
     })
     .unwrap();
-    let (address, connections) = start_http2(&identity).await;
-    let url = format!("https://{address}/");
+    (Http2Receiver::start(&identity, script).await, outbound)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_receiver_offers_it() {
+    let (receiver, outbound) = over_http2(vec![Stream::Answer; 3]).await;
     for _ in 0..3 {
-        let response = post(&outbound, &url).await.unwrap();
-        assert_eq!(&response.body.bytes[..], b"HTTP/2.0");
+        let response = post(&outbound, &receiver.url()).await.unwrap();
+        assert_eq!(&response.body.bytes[..], b"h2");
     }
-    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(receiver.seen(), (1, 3));
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_tried_again_at_once() {
+    // Bounded by the library: it tries again up to twice.
+    let refused = Stream::Reset(Reason::REFUSED_STREAM);
+    let (receiver, outbound) = over_http2(vec![refused, Stream::Answer]).await;
+    post(&outbound, &receiver.url()).await.unwrap();
+    assert_eq!(receiver.seen(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_stream_reset_for_another_reason_is_an_answer_even_on_a_reused_connection() {
+    let failed = Stream::Reset(Reason::INTERNAL_ERROR);
+    let (receiver, outbound) = over_http2(vec![Stream::Answer, failed, Stream::Answer]).await;
+    post(&outbound, &receiver.url()).await.unwrap();
+    assert_eq!(failure(&outbound, &receiver.url()).await, ErrorKind::Reset);
+    assert_eq!(receiver.seen(), (1, 2));
 }
 
 #[tokio::test]

@@ -144,6 +144,8 @@ async fn failures_are_told_apart() {
         "servfail.example.com" => Reply::ServFail,
         "empty.example.com" => Reply::Records(Vec::new()),
         "silent.example.com" => Reply::Silence,
+        "platform.example.com" => records(&["metadata.google.internal"], question),
+        "metadata.google.internal" => Reply::NxDomain,
         "loop.example.com" => records(&["pool.example.com"], question),
         "pool.example.com" => records(&["loop.example.com"], question),
         other => panic!("{other}"),
@@ -160,6 +162,10 @@ async fn failures_are_told_apart() {
         LookupError::Failed(_)
     ));
     assert!(matches!(of("empty.example.com").await, LookupError::Empty));
+    assert!(matches!(
+        of("platform.example.com").await,
+        LookupError::Empty
+    ));
     assert!(matches!(
         of("silent.example.com").await,
         LookupError::Timeout(_)

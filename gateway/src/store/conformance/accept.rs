@@ -267,3 +267,46 @@ pub(crate) async fn messages_are_paged_and_filtered(make: impl Fn() -> Subject) 
     };
     assert_eq!(read(between, PageRequest::first(10)).await, [2, 3]);
 }
+
+/// A reader that pages along behind the writers sees each message once, in order.
+pub(crate) async fn a_reader_that_follows_misses_nothing(make: impl Fn() -> Subject) {
+    let subject = make();
+    let app = app();
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = subject.store.clone();
+            tokio::spawn(async move {
+                let mut accepted = Vec::new();
+                for _ in 0..25 {
+                    let batch = (0..8).map(|_| item(app, "{}")).collect();
+                    let batch = store.accept(batch).await.unwrap();
+                    accepted.extend(batch.into_iter().map(|one| one.unwrap().seq));
+                }
+                accepted
+            })
+        })
+        .collect();
+    let everything = MessageFilter::default();
+    let mut page = PageRequest::first(5);
+    let mut seen = Vec::new();
+    loop {
+        let written = writers.iter().all(|writer| writer.is_finished());
+        let rows = subject
+            .store
+            .messages(app, &everything, page)
+            .await
+            .unwrap();
+        seen.extend(rows.iter().map(|message| message.seq));
+        match rows.last() {
+            Some(last) => page.cursor = Some(last.seq),
+            None if written => break,
+            None => tokio::task::yield_now().await,
+        }
+    }
+    let mut accepted = Vec::new();
+    for writer in writers {
+        accepted.extend(writer.await.unwrap());
+    }
+    accepted.sort_unstable();
+    assert_eq!(seen, accepted);
+}

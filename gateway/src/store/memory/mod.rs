@@ -368,7 +368,7 @@ mod tests {
     use super::MemoryStore;
 
     fn memory() -> Subject {
-        Subject::of(|clock| MemoryStore::new(clock))
+        Subject::of(MemoryStore::new)
     }
 
     conformance::suite!(super::memory);

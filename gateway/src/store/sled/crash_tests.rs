@@ -1,0 +1,420 @@
+//! Kills and power cuts. The test runs itself as a child that writes and says what was answered; then the
+//! child is killed, or the file system is stopped without its journal being flushed, and what the child said
+//! is compared with what is there.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::domain::{ManualClock, MessageId};
+use crate::store::conformance::{self, START};
+
+/// Where the child writes; set by its parent only.
+const DIR: &str = "HOOKMILL_CRASH_DIR";
+/// How many rounds; a handful without it.
+const ROUNDS: &str = "HOOKMILL_ROUNDS";
+/// Concurrent writers of the child.
+const WRITERS: u8 = 8;
+
+fn config(dir: &Path) -> SledConfig {
+    SledConfig {
+        cache_bytes: 2 << 20,
+        min_free_bytes: 1 << 20,
+        reserve_bytes: 1 << 20,
+        ..SledConfig::in_dir(dir)
+    }
+}
+
+fn open_in(dir: &Path) -> Result<SledStore, StoreError> {
+    let clock = Arc::new(ManualClock::at(START));
+    SledStore::open(config(dir), clock, Arc::new(Metrics::new()))
+}
+
+fn rounds(few: u32) -> u32 {
+    let given = std::env::var_os(ROUNDS).and_then(|text| text.to_str()?.parse().ok());
+    given.unwrap_or(few)
+}
+
+/// Says one thing in one write, so that a kill never leaves half a line that reads as a whole one.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\n@{line}.\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Sizes that take every way through the codec.
+fn payload(id: MessageId, n: usize) -> Vec<u8> {
+    let length = [200, 2_000, 40, 9_000, 3_000, 150_000][n % 6];
+    id.as_bytes().iter().copied().cycle().take(length).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes until it is killed: run by the tests below as their child"]
+async fn child() {
+    let Some(dir) = std::env::var_os(DIR) else {
+        return;
+    };
+    let store = Arc::new(open_in(Path::new(&dir)).unwrap());
+    let lease = store.lease_shards("child", ShardSet::ALL, START, START);
+    let lease = lease.await.unwrap();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|n| tokio::spawn(write(store.clone(), lease.clone(), n)))
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+/// Accepts, records, retries and settles, saying before and after.
+async fn write(store: Arc<SledStore>, lease: Lease, writer: u8) {
+    let app = ApplicationId::from_bytes([writer; 20]);
+    let lane = conformance::endpoint();
+    for n in usize::from(writer).. {
+        let mut item = conformance::item(app, "");
+        let id = item.new.message.id;
+        item.new.payload = payload(id, n).into();
+        item.new.message.payload_len = u32::try_from(item.new.payload.len()).unwrap();
+        say(&format!("try {id}"));
+        let message = store.accept(vec![item]).await.unwrap().remove(0).unwrap();
+        say(&format!("accepted {id} {} {n}", message.seq.0));
+        if n % 3 == 0 {
+            let parked = conformance::parked(lane, message.seq, 5);
+            store.record(&lease, vec![parked]).await.unwrap();
+        }
+        if n % 4 != 0 {
+            let done = conformance::delivered(lane, &message, true);
+            store.record(&lease, vec![done]).await.unwrap();
+            say(&format!("settled {id}"));
+        }
+    }
+}
+
+/// What the children of all rounds said.
+#[derive(Default)]
+struct Said {
+    tried: HashSet<MessageId>,
+    accepted: HashMap<MessageId, (Seq, usize)>,
+    settled: HashSet<MessageId>,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let Some(said) = line
+            .strip_prefix('@')
+            .and_then(|said| said.strip_suffix('.'))
+        else {
+            return;
+        };
+        let words: Vec<_> = said.split(' ').collect();
+        let id = words[1].parse().unwrap();
+        match words[0] {
+            "try" => drop(self.tried.insert(id)),
+            "accepted" => {
+                let at = (Seq(words[2].parse().unwrap()), words[3].parse().unwrap());
+                self.accepted.insert(id, at);
+            }
+            "settled" => drop(self.settled.insert(id)),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// All that was answered is there and whole, and nothing is there that was not tried.
+    async fn compare(&self, store: &Arc<dyn Store>) {
+        let lease = store.lease_shards("parent", ShardSet::ALL, START, START);
+        let lease = lease.await.unwrap();
+        let unsettled = store.unsettled(&lease, Seq(0), usize::MAX).await.unwrap();
+        let unsettled: HashSet<_> = unsettled.iter().map(|entry| entry.message.id).collect();
+        for (id, (seq, n)) in &self.accepted {
+            let message = store.message(*seq).await.unwrap();
+            assert_eq!(message.map(|message| message.id), Some(*id), "lost");
+            let kept = store.payload(*seq).await.unwrap().unwrap();
+            assert!(kept == payload(*id, *n), "the payload of {id} differs");
+        }
+        for id in &self.settled {
+            assert!(!unsettled.contains(id), "{id} is settled twice");
+        }
+        for writer in 0..WRITERS {
+            let app = ApplicationId::from_bytes([writer; 20]);
+            let everything = MessageFilter::default();
+            let page = PageRequest::first(usize::MAX);
+            for message in store.messages(app, &everything, page).await.unwrap() {
+                self.judge(store, &message, &unsettled).await;
+            }
+        }
+    }
+
+    async fn judge(
+        &self,
+        store: &Arc<dyn Store>,
+        message: &Message,
+        unsettled: &HashSet<MessageId>,
+    ) {
+        let id = message.id;
+        assert!(self.tried.contains(&id), "{id} was invented");
+        let by_id = store.message_by_id(message.app, &id.to_string()).await;
+        assert_eq!(by_id.unwrap().as_ref(), Some(message));
+        let payload = store.payload(message.seq).await.unwrap().unwrap();
+        assert_eq!(payload.len(), message.payload_len as usize);
+        let of = AttemptsOf::Message(message.seq);
+        let everything = AttemptFilter::default();
+        let attempts = store.attempts(of, &everything, PageRequest::first(10));
+        let attempts = attempts.await.unwrap().len();
+        let rows = store.deliveries(message.seq).await.unwrap();
+        let settled = rows.iter().filter(|row| row.state.is_settled()).count();
+        let ended = usize::from(!unsettled.contains(&id));
+        assert_eq!((settled, attempts), (ended, ended), "half a group of {id}");
+    }
+}
+
+/// A running child and what it says.
+struct Writing {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Writing {
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::sled::crash_tests::child"])
+            .args(["--ignored", "--nocapture", "--test-threads=1"])
+            .env(DIR, dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Hears until something was accepted and then for a while longer; or from the start for a while.
+    fn hear(&self, said: &mut Said, after_first: bool, while_: Duration) {
+        let mut until = Instant::now() + while_;
+        let mut waiting = after_first;
+        loop {
+            let left = match waiting {
+                // A child that never gets there has failed to open.
+                true => Duration::from_secs(60),
+                false => until.saturating_duration_since(Instant::now()),
+            };
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    said.hear(&line);
+                    if waiting && line.starts_with("@accepted") {
+                        waiting = false;
+                        until = Instant::now() + while_;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if !waiting => return,
+                Err(error) => panic!("the child did not write: {error}"),
+            }
+            if !waiting && Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// Kills it, and hears what it had said by then.
+    fn kill(mut self, said: &mut Said) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.lines.iter().for_each(|line| said.hear(&line));
+    }
+}
+
+/// Up to so many milliseconds.
+fn some(most: u64) -> Duration {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    Duration::from_millis(u64::from_le_bytes(bytes) % most)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_lose_and_invent_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut said = Said::default();
+    let rounds = rounds(6);
+    for round in 0..rounds {
+        let child = Writing::start(directory.path());
+        // Every third kill may come while the store opens.
+        match round % 3 {
+            2 => child.hear(&mut said, false, some(60)),
+            _ => child.hear(&mut said, true, some(300)),
+        }
+        child.kill(&mut said);
+        let store: Arc<dyn Store> = Arc::new(open_in(directory.path()).unwrap());
+        said.compare(&store).await;
+    }
+    let acked = said.accepted.len();
+    println!("kill -9: {rounds} rounds, {acked} messages acknowledged, none lost, none invented");
+}
+
+/// An ext4 of its own, on a file.
+struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    fn run(program: &str, args: &[&std::ffi::OsStr]) -> Result<(), String> {
+        let output = Command::new(program).args(args).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(format!("{program}: {error}")),
+        }
+    }
+
+    fn make(dir: &Path) -> Result<Self, String> {
+        let disk = Self {
+            image: dir.join("image"),
+            at: dir.join("disk"),
+        };
+        std::fs::create_dir(&disk.at).unwrap();
+        let image = std::fs::File::create(&disk.image).unwrap();
+        image.set_len(512 << 20).unwrap();
+        Self::run("mkfs.ext4", &["-q".as_ref(), disk.image.as_ref()])?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        let args = ["-o", "loop"].map(std::ffi::OsStr::new);
+        Self::run(
+            "mount",
+            &[args[0], args[1], self.image.as_ref(), self.at.as_ref()],
+        )
+    }
+
+    /// Stops the file system without flushing its journal: the disk holds what was synced, and perhaps more.
+    fn cut(&self) -> Result<(), String> {
+        // FS_IOC_SHUTDOWN with FS_SHUTDOWN_FLAGS_NOLOGFLUSH; by a script, since an ioctl is unsafe code.
+        let script = "import fcntl, os, struct, sys\n\
+            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        Self::run(
+            "python3",
+            &["-c".as_ref(), script.as_ref(), self.at.as_ref()],
+        )
+    }
+
+    fn unmount(&self) -> Result<(), String> {
+        Self::run("umount", &[self.at.as_ref()])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Gone already if the test passed.
+        let _ = self.unmount();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn power_cuts_lose_and_invent_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = match Disk::make(directory.path()) {
+        Ok(disk) => disk,
+        Err(reason) => {
+            println!(
+                "SKIPPED power_cuts_lose_and_invent_nothing: needs root and loop mounts: {reason}"
+            );
+            return;
+        }
+    };
+    let dir = disk.at.join("store");
+    let mut said = Said::default();
+    let rounds = rounds(3);
+    for _ in 0..rounds {
+        let child = Writing::start(&dir);
+        child.hear(&mut said, true, some(400));
+        disk.cut().expect("python3 shuts the file system down");
+        child.kill(&mut said);
+        disk.unmount().unwrap();
+        disk.mount().unwrap();
+        let store: Arc<dyn Store> = Arc::new(open_in(&dir).unwrap());
+        said.compare(&store).await;
+    }
+    let acked = said.accepted.len();
+    println!("power cut: {rounds} rounds, {acked} messages acknowledged, none lost, none invented");
+}
+
+/// Waits for the store to answer again after a fault.
+async fn accept_again(store: &SledStore) -> Message {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let item = conformance::item(conformance::app(), "again");
+        match store.accept(vec![item]).await {
+            Ok(mut accepted) => return accepted.remove(0).unwrap(),
+            Err(error) if Instant::now() > until => panic!("{error}"),
+            // Answered by the writer, which waits between its tries to reopen.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// The disk really fills up; the handle is dead from then on, the store is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_heals() {
+    let directory = tempfile::tempdir().unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"].map(std::ffi::OsStr::new);
+    let disk = Disk {
+        image: PathBuf::new(),
+        at: directory.path().to_owned(),
+    };
+    let args = [&mount[..], &[disk.at.as_ref()]].concat();
+    if let Err(reason) = Disk::run("mount", &args) {
+        println!("SKIPPED a_full_disk_heals: needs root: {reason}");
+        return;
+    }
+    let clock = Arc::new(ManualClock::at(START));
+    let unwatched = SledConfig {
+        min_free_bytes: 64 << 10,
+        reserve_bytes: 2 << 20,
+        ..SledConfig::in_dir(disk.at.join("store"))
+    };
+    let store = SledStore::open(unwatched, clock, Arc::new(Metrics::new())).unwrap();
+    let lease = store
+        .lease_shards("a", ShardSet::ALL, START, START)
+        .await
+        .unwrap();
+    // Somebody else fills the disk.
+    let filler = disk.at.join("filler");
+    std::fs::write(&filler, vec![0; 9 << 20]).unwrap();
+    let app = conformance::app();
+    let mut acked = Vec::new();
+    let refusal = loop {
+        let item = conformance::item(app, vec![b'f'; 300_000]);
+        match store.accept(vec![item]).await {
+            Ok(mut accepted) => acked.push(accepted.remove(0).unwrap()),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(
+        matches!(refusal, StoreError::Closed | StoreError::DiskFull { .. }),
+        "{refusal:?}"
+    );
+    std::fs::remove_file(&filler).unwrap();
+    let again = accept_again(&store).await;
+    assert!(acked.iter().all(|message| message.seq < again.seq));
+    for message in &acked {
+        let payload = store.payload(message.seq).await.unwrap().unwrap();
+        assert!(payload == vec![b'f'; 300_000]);
+    }
+    // The lease outlives the reopening.
+    let done = conformance::delivered(conformance::endpoint(), &again, true);
+    store.record(&lease, vec![done]).await.unwrap();
+    drop(store);
+    disk.unmount().unwrap();
+}

@@ -1,0 +1,298 @@
+//! The layout: one tree, the first byte of a key says what kind of row it is. All numbers are big-endian, so
+//! that rows lie in their order. Knows no value; those are `codec`'s.
+//!
+//! | kind | key after the kind byte | value | written |
+//! |---|---|---|---|
+//! | `META` | name | by name | once a group: the highest sequence number |
+//! | `MESSAGE` | seq | header, and the payload if it is small | accept |
+//! | `MESSAGE_LIST` | application, seq | nothing | accept |
+//! | `MESSAGE_ID` | message id | seq | accept |
+//! | `EVENT_ID` | application, event id | seq, message id | accept, if given |
+//! | `OUTBOX` | seq | nothing | accept; removed with the last outcome |
+//! | `CHUNK` | owner number, n | up to [`CHUNK_BYTES`] of a long value | with its owner |
+//! | `DELIVERY` | message seq, endpoint | state | when settled or parked |
+//! | `DUE` | shard, endpoint, due ms, message seq | nothing | while parked |
+//! | `SHAPED` | message seq, endpoint | what the chain made | while parked |
+//! | `ATTEMPT` | message seq, attempt seq | the attempt | record |
+//! | `ATTEMPT_AT` | endpoint, attempt seq | message seq | record |
+//! | `RECORD` | record kind, id | the record | commit |
+//! | `RECORD_UID` | record kind, parent, uid | id | commit |
+//! | `RECORD_LIST` | record kind, parent, seq | id | commit |
+//! | `TOMBSTONE` | record kind, id | nothing | a removed owner that is not swept yet |
+//! | `IDEMPOTENCY` | SHA-256 of scope and key | the stored answer | with its request |
+//! | `EXPIRY` | hour, seq | list of what expires in that hour | one row a group and hour |
+//!
+//! A plain life is eight row writes: four to accept (and a share of `EXPIRY`), three to record, one removal.
+
+use sled::IVec;
+
+use crate::domain::{ApplicationId, DeliveryKey, EndpointId, MessageId, Seq, Timestamp};
+use crate::store::{IdempotencyRecord, Kind, Shard};
+
+pub(super) const META: u8 = 0x01;
+pub(super) const MESSAGE: u8 = 0x10;
+pub(super) const MESSAGE_LIST: u8 = 0x11;
+pub(super) const MESSAGE_ID: u8 = 0x12;
+pub(super) const EVENT_ID: u8 = 0x13;
+pub(super) const OUTBOX: u8 = 0x14;
+pub(super) const CHUNK: u8 = 0x15;
+pub(super) const DELIVERY: u8 = 0x20;
+pub(super) const DUE: u8 = 0x21;
+pub(super) const SHAPED: u8 = 0x22;
+pub(super) const ATTEMPT: u8 = 0x30;
+pub(super) const ATTEMPT_AT: u8 = 0x31;
+pub(super) const RECORD: u8 = 0x40;
+pub(super) const RECORD_UID: u8 = 0x41;
+pub(super) const RECORD_LIST: u8 = 0x42;
+pub(super) const TOMBSTONE: u8 = 0x43;
+pub(super) const IDEMPOTENCY: u8 = 0x50;
+pub(super) const EXPIRY: u8 = 0x51;
+
+/// The value of a row whose key says it all.
+pub(super) const NOTHING: &[u8] = &[];
+
+/// Names the store; the marker file beside it has the same name.
+pub(super) const META_ID: &[u8] = &[META, b'i'];
+/// How often the store was opened.
+pub(super) const META_BOOT: &[u8] = &[META, b'b'];
+/// The highest sequence number given.
+pub(super) const META_SEQ: &[u8] = &[META, b's'];
+/// There while an import is not complete.
+pub(super) const META_IMPORTING: &[u8] = &[META, b'm'];
+
+/// Segment size of sled's log; fixed when a store is made.
+pub(super) const SEGMENT_BYTES: usize = 512 << 10;
+/// Longest piece of a long value. A message of sled's log is a whole leaf page, and one over a quarter of a
+/// segment becomes a file of its own that is never synced: measured, none at 4 KiB and 512 KiB segments.
+pub(super) const CHUNK_BYTES: usize = 4 << 10;
+/// Longest value in one row; beyond it the value is cut into chunks.
+pub(super) const INLINE_BYTES: usize = 3_584;
+
+/// Puts a key together.
+struct Key(Vec<u8>);
+
+impl Key {
+    fn of(kind: u8, len: usize) -> Self {
+        let mut bytes = Vec::with_capacity(1 + len);
+        bytes.push(kind);
+        Self(bytes)
+    }
+
+    fn then(mut self, part: &[u8]) -> Self {
+        self.0.extend_from_slice(part);
+        self
+    }
+
+    fn seq(self, seq: Seq) -> Self {
+        self.then(&seq.0.to_be_bytes())
+    }
+
+    /// A text that is not the key's last part: its length first, so that no two pairs read the same.
+    fn text(self, text: &str) -> Self {
+        let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        self.then(&len.to_be_bytes()).then(text.as_bytes())
+    }
+}
+
+/// A kind byte and a number: small enough to need no allocation.
+fn numbered(kind: u8, seq: Seq) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+pub(super) fn message(seq: Seq) -> [u8; 9] {
+    numbered(MESSAGE, seq)
+}
+
+pub(super) fn outbox(seq: Seq) -> [u8; 9] {
+    numbered(OUTBOX, seq)
+}
+
+pub(super) fn messages_of(app: ApplicationId) -> Vec<u8> {
+    Key::of(MESSAGE_LIST, 28).then(app.as_bytes()).0
+}
+
+pub(super) fn message_list(app: ApplicationId, seq: Seq) -> Vec<u8> {
+    Key::of(MESSAGE_LIST, 28).then(app.as_bytes()).seq(seq).0
+}
+
+pub(super) fn message_id(id: MessageId) -> [u8; 21] {
+    let mut key = [MESSAGE_ID; 21];
+    key[1..].copy_from_slice(id.as_bytes());
+    key
+}
+
+pub(super) fn event_id(app: ApplicationId, event_id: &str) -> Vec<u8> {
+    Key::of(EVENT_ID, 20 + event_id.len())
+        .then(app.as_bytes())
+        .then(event_id.as_bytes())
+        .0
+}
+
+pub(super) fn chunk(owner: u64, n: usize) -> [u8; 11] {
+    let mut key = [CHUNK; 11];
+    key[1..9].copy_from_slice(&owner.to_be_bytes());
+    // 65,536 chunks are 256 MiB, far above any limit of a value.
+    let n = u16::try_from(n).unwrap_or(u16::MAX);
+    key[9..].copy_from_slice(&n.to_be_bytes());
+    key
+}
+
+pub(super) fn delivery(key: DeliveryKey) -> [u8; 29] {
+    placed(DELIVERY, key)
+}
+
+pub(super) fn shaped(key: DeliveryKey) -> [u8; 29] {
+    placed(SHAPED, key)
+}
+
+fn placed(kind: u8, at: DeliveryKey) -> [u8; 29] {
+    let mut key = [kind; 29];
+    key[1..9].copy_from_slice(&at.message.0.to_be_bytes());
+    key[9..].copy_from_slice(at.endpoint.as_bytes());
+    key
+}
+
+pub(super) fn deliveries_of(message: Seq) -> [u8; 9] {
+    numbered(DELIVERY, message)
+}
+
+/// The delivery that a [`DELIVERY`] key names.
+pub(super) fn read_delivery(key: &[u8]) -> Option<DeliveryKey> {
+    Some(DeliveryKey {
+        message: read_seq(key, 1)?,
+        endpoint: EndpointId::from_bytes(key.get(9..29)?.try_into().ok()?),
+    })
+}
+
+pub(super) fn lanes_of(shard: Shard) -> [u8; 2] {
+    [DUE, shard.0]
+}
+
+pub(super) fn lane(endpoint: EndpointId) -> [u8; 22] {
+    let mut key = [DUE; 22];
+    key[1] = Shard::of(endpoint).0;
+    key[2..].copy_from_slice(endpoint.as_bytes());
+    key
+}
+
+pub(super) fn due(endpoint: EndpointId, due: Timestamp, message: Seq) -> [u8; 38] {
+    let mut key = [DUE; 38];
+    key[..22].copy_from_slice(&lane(endpoint));
+    key[22..30].copy_from_slice(&due.millis().to_be_bytes());
+    key[30..].copy_from_slice(&message.0.to_be_bytes());
+    key
+}
+
+/// Endpoint, due time and message of a [`DUE`] key.
+pub(super) fn read_due(key: &[u8]) -> Option<(EndpointId, Timestamp, Seq)> {
+    Some((
+        EndpointId::from_bytes(key.get(2..22)?.try_into().ok()?),
+        Timestamp::from_millis(read_seq(key, 22)?.0),
+        read_seq(key, 30)?,
+    ))
+}
+
+pub(super) fn attempts_of(message: Seq) -> [u8; 9] {
+    numbered(ATTEMPT, message)
+}
+
+pub(super) fn attempt(message: Seq, seq: Seq) -> [u8; 17] {
+    let mut key = [ATTEMPT; 17];
+    key[1..9].copy_from_slice(&message.0.to_be_bytes());
+    key[9..].copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+pub(super) fn attempts_at(endpoint: EndpointId) -> Vec<u8> {
+    Key::of(ATTEMPT_AT, 28).then(endpoint.as_bytes()).0
+}
+
+pub(super) fn attempt_at(endpoint: EndpointId, seq: Seq) -> [u8; 29] {
+    let mut key = [ATTEMPT_AT; 29];
+    key[1..21].copy_from_slice(endpoint.as_bytes());
+    key[21..].copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+pub(super) fn record(kind: Kind, id: &str) -> Vec<u8> {
+    Key::of(RECORD, 1 + id.len())
+        .then(&[kind as u8])
+        .then(id.as_bytes())
+        .0
+}
+
+pub(super) fn record_uid(kind: Kind, parent: &str, uid: &str) -> Vec<u8> {
+    Key::of(RECORD_UID, 3 + parent.len() + uid.len())
+        .then(&[kind as u8])
+        .text(parent)
+        .then(uid.as_bytes())
+        .0
+}
+
+pub(super) fn records_of(kind: Kind, parent: &str) -> Vec<u8> {
+    Key::of(RECORD_LIST, 11 + parent.len())
+        .then(&[kind as u8])
+        .text(parent)
+        .0
+}
+
+pub(super) fn record_list(kind: Kind, parent: &str, seq: Seq) -> Vec<u8> {
+    let mut key = records_of(kind, parent);
+    key.extend_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+pub(super) fn tombstone(kind: Kind, id: &str) -> Vec<u8> {
+    Key::of(TOMBSTONE, 1 + id.len())
+        .then(&[kind as u8])
+        .then(id.as_bytes())
+        .0
+}
+
+/// Hashed, because scope and key are the caller's and of any length.
+pub(super) fn idempotency(scope: &str, key: &str) -> [u8; 33] {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update((scope.len() as u64).to_be_bytes());
+    hash.update(scope.as_bytes());
+    hash.update(key.as_bytes());
+    let mut row = [IDEMPOTENCY; 33];
+    row[1..].copy_from_slice(&hash.finalize());
+    row
+}
+
+impl IdempotencyRecord {
+    pub(super) fn row_key(&self) -> [u8; 33] {
+        idempotency(&self.scope, &self.key)
+    }
+}
+
+/// Hours since the epoch.
+pub(super) fn hour(at: Timestamp) -> u32 {
+    u32::try_from(at.millis() / 3_600_000).unwrap_or(u32::MAX)
+}
+
+pub(super) fn expiry(hour: u32, seq: Seq) -> [u8; 13] {
+    let mut key = [EXPIRY; 13];
+    key[1..5].copy_from_slice(&hour.to_be_bytes());
+    key[5..].copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+/// The number that begins at this byte of a key or value.
+pub(super) fn read_seq(bytes: &[u8], at: usize) -> Option<Seq> {
+    let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
+    Some(Seq(u64::from_be_bytes(bytes)))
+}
+
+/// Key range of a prefix followed by numbers from `first` to `last`.
+pub(super) fn numbers(prefix: &[u8], first: Seq, last: Seq) -> (IVec, IVec) {
+    let end = |seq: Seq| {
+        let mut key = prefix.to_vec();
+        key.extend_from_slice(&seq.0.to_be_bytes());
+        IVec::from(key)
+    };
+    (end(first), end(last))
+}

@@ -1,0 +1,95 @@
+//! The measurements behind the layout, to be repeated on another machine:
+//! `cargo test --release -p hookmill --lib store::sled::measure -- --ignored --nocapture --test-threads=1`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::domain::ManualClock;
+use crate::store::conformance::{self, START};
+
+const CALLERS: usize = 64;
+
+fn open_in(dir: &Path) -> Arc<SledStore> {
+    let clock = Arc::new(ManualClock::at(START));
+    let config = SledConfig {
+        min_free_bytes: 1 << 20,
+        ..SledConfig::in_dir(dir)
+    };
+    Arc::new(SledStore::open(config, clock, Arc::new(Metrics::new())).unwrap())
+}
+
+/// CPU time of this process so far.
+fn cpu() -> Duration {
+    let times = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = times.rsplit(')').next().unwrap();
+    let fields: Vec<u64> = after_name
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // User and system time; the state letter is filtered out. In hundredths of a second.
+    Duration::from_millis((fields[10] + fields[11]) * 10)
+}
+
+/// Accepts and settles so many messages from many callers; prints rate, latencies, disk and CPU.
+async fn lives(size: usize, count: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(directory.path());
+    let lease = store
+        .lease_shards("m", ShardSet::ALL, START, START)
+        .await
+        .unwrap();
+    let app = conformance::app();
+    let lane = conformance::endpoint();
+    let (started, cpu_before) = (Instant::now(), cpu());
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (store, lease) = (store.clone(), lease.clone());
+            tokio::spawn(async move {
+                let mut waits = Vec::new();
+                for _ in 0..count / CALLERS {
+                    let item = conformance::item(app, vec![b'm'; size]);
+                    let asked = Instant::now();
+                    let message = store.accept(vec![item]).await.unwrap().remove(0).unwrap();
+                    waits.push(asked.elapsed());
+                    store.payload(message.seq).await.unwrap().unwrap();
+                    let done = conformance::delivered(lane, &message, true);
+                    store.record(&lease, vec![done]).await.unwrap();
+                }
+                waits
+            })
+        })
+        .collect();
+    let mut waits = Vec::new();
+    for caller in callers {
+        waits.extend(caller.await.unwrap());
+    }
+    let (took, used) = (started.elapsed(), cpu() - cpu_before);
+    waits.sort_unstable();
+    let at = |part: usize| waits[(waits.len() * part / 1000).min(waits.len() - 1)];
+    let lives = waits.len() as f64;
+    drop(store);
+    let blobs = std::fs::read_dir(directory.path().join("db/blobs"))
+        .unwrap()
+        .count();
+    let disk = std::fs::metadata(directory.path().join("db/db"))
+        .unwrap()
+        .len();
+    println!(
+        "{size:>8} B: {:>6.0} lives/s, {:>5.1} us CPU each, ack p50 {:?} p99 {:?} max {:?}, {:.2} x on disk, {blobs} blobs",
+        lives / took.as_secs_f64(),
+        used.as_secs_f64() * 1e6 / lives,
+        at(500),
+        at(990),
+        at(1000),
+        disk as f64 / (lives * size as f64),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn whole_lives() {
+    lives(1 << 10, 100_000).await;
+    lives(16 << 10, 20_000).await;
+    lives(1 << 20, 512).await;
+}

@@ -1,0 +1,287 @@
+//! What is read from the tree. Plain functions over rows that are committed; they block, so they run on
+//! blocking threads. A range may show half of a group that is being applied, so a row that an index names and
+//! that is not there (yet, or any more) is passed over.
+
+use bytes::Bytes;
+use sled::{IVec, Tree};
+
+use super::codec::{self, DeliveryValue, Rows, damaged, fault};
+use super::shared::Committed;
+use super::{keys, records};
+use crate::domain::{
+    ApplicationId, Attempt, AttemptId, DeliveryKey, DeliveryRow, DeliveryState, EndpointId,
+    Message, MessageId, Seq, Timestamp, Uid,
+};
+use crate::store::{
+    AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, MessageFilter, OutboxEntry,
+    Record, Shaped, Shard, ShardSet, StoreError,
+};
+
+type Row = (IVec, IVec);
+
+pub(super) fn record_by_uid(
+    tree: &Tree,
+    kind: Kind,
+    parent: &str,
+    uid: &str,
+) -> Result<Option<Record>, StoreError> {
+    match Rows::get(tree, &keys::record_uid(kind, parent, uid))? {
+        Some(id) => records::by_id(tree, kind, records::id_of(&id)?),
+        None => Ok(None),
+    }
+}
+
+/// One page of rows whose keys are a prefix and a number.
+fn page_of<T>(
+    tree: &Tree,
+    prefix: &[u8],
+    page: Committed,
+    read: impl Fn(Seq, Row) -> Result<Option<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let Committed { page, newest } = page;
+    let Some((first, last)) = page.span().filter(|(first, _)| *first <= newest) else {
+        return Ok(Vec::new());
+    };
+    let (first, last) = keys::numbers(prefix, first, last.min(newest));
+    let read = |row: sled::Result<Row>| {
+        let row = row.map_err(fault)?;
+        let seq = keys::read_seq(&row.0, prefix.len());
+        read(seq.ok_or_else(|| damaged("a list row is cut short"))?, row)
+    };
+    let rows = tree.range(first..=last);
+    if page.scans_upwards() {
+        page.collect(rows.map(read))
+    } else {
+        page.collect(rows.rev().map(read))
+    }
+}
+
+pub(super) fn records_of(
+    tree: &Tree,
+    kind: Kind,
+    parent: &str,
+    page: Committed,
+) -> Result<Vec<Record>, StoreError> {
+    let prefix = keys::records_of(kind, parent);
+    page_of(tree, &prefix, page, |_, (_, id)| {
+        records::by_id(tree, kind, records::id_of(&id)?)
+    })
+}
+
+pub(super) fn idempotency(
+    tree: &Tree,
+    scope: &str,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<IdempotencyRecord>, StoreError> {
+    let Some(value) = Rows::get(tree, &keys::idempotency(scope, key))? else {
+        return Ok(None);
+    };
+    let kept: IdempotencyRecord = codec::open(tree, &value)?;
+    Ok(Some(kept).filter(|kept| kept.expires_at > now))
+}
+
+pub(super) fn message(tree: &Tree, seq: Seq) -> Result<Option<Message>, StoreError> {
+    let value = Rows::get(tree, &keys::message(seq))?;
+    value
+        .map(|value| codec::message(tree, seq, &value))
+        .transpose()
+}
+
+pub(super) fn message_by_id(
+    tree: &Tree,
+    app: ApplicationId,
+    text: &str,
+) -> Result<Option<Message>, StoreError> {
+    if let Ok(id) = text.parse::<MessageId>()
+        && let Some(seq) = Rows::get(tree, &keys::message_id(id))?
+        && let Some(found) = message_at(tree, &seq)?
+        && found.app == app
+    {
+        return Ok(Some(found));
+    }
+    // Nothing else can be an event id, nor needs a key of its length.
+    if Uid::parse(text).is_err() {
+        return Ok(None);
+    }
+    match Rows::get(tree, &keys::event_id(app, text))? {
+        Some(seq) => message_at(tree, &seq),
+        None => Ok(None),
+    }
+}
+
+fn message_at(tree: &Tree, value: &[u8]) -> Result<Option<Message>, StoreError> {
+    let seq = keys::read_seq(value, 0).ok_or_else(|| damaged("an index row is cut short"))?;
+    message(tree, seq)
+}
+
+pub(super) fn payload(tree: &Tree, seq: Seq) -> Result<Option<Bytes>, StoreError> {
+    let value = Rows::get(tree, &keys::message(seq))?;
+    value
+        .map(|value| codec::payload(tree, seq, &value))
+        .transpose()
+}
+
+pub(super) fn messages(
+    tree: &Tree,
+    app: ApplicationId,
+    filter: &MessageFilter,
+    page: Committed,
+) -> Result<Vec<Message>, StoreError> {
+    page_of(tree, &keys::messages_of(app), page, |seq, _| {
+        Ok(message(tree, seq)?.filter(|message| filter.matches(message)))
+    })
+}
+
+pub(super) fn attempts(
+    tree: &Tree,
+    of: AttemptsOf,
+    filter: &AttemptFilter,
+    page: Committed,
+) -> Result<Vec<Attempt>, StoreError> {
+    let fits = |attempt: Attempt| Some(attempt).filter(|attempt| filter.matches(attempt));
+    match of {
+        AttemptsOf::Message(message) => page_of(
+            tree,
+            &keys::attempts_of(message),
+            page,
+            |seq, (_, value)| codec::attempt(tree, seq, &value).map(fits),
+        ),
+        AttemptsOf::Endpoint(endpoint) => {
+            page_of(tree, &keys::attempts_at(endpoint), page, |seq, (_, at)| {
+                let message = keys::read_seq(&at, 0).ok_or_else(|| damaged("an attempt index"))?;
+                let value = Rows::get(tree, &keys::attempt(message, seq))?;
+                let attempt = value.map(|value| codec::attempt(tree, seq, &value));
+                Ok(attempt.transpose()?.and_then(fits))
+            })
+        }
+    }
+}
+
+pub(super) fn attempt(
+    tree: &Tree,
+    message: Seq,
+    id: AttemptId,
+) -> Result<Option<Attempt>, StoreError> {
+    for row in tree.scan_prefix(keys::attempts_of(message)) {
+        let (key, value) = row.map_err(fault)?;
+        let seq = keys::read_seq(&key, 9).ok_or_else(|| damaged("an attempt row is cut short"))?;
+        let attempt = codec::attempt(tree, seq, &value)?;
+        if attempt.id == id {
+            return Ok(Some(attempt));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn delivery(tree: &Tree, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
+    let value = Rows::get(tree, &keys::delivery(key))?;
+    value
+        .map(|value| codec::open::<DeliveryValue>(tree, &value).map(|row| row.with_key(key)))
+        .transpose()
+}
+
+pub(super) fn deliveries(tree: &Tree, message: Seq) -> Result<Vec<DeliveryRow>, StoreError> {
+    let rows = tree.scan_prefix(keys::deliveries_of(message)).map(|row| {
+        let (key, value) = row.map_err(fault)?;
+        let key = keys::read_delivery(&key).ok_or_else(|| damaged("a delivery row"))?;
+        codec::open::<DeliveryValue>(tree, &value).map(|row| row.with_key(key))
+    });
+    rows.collect()
+}
+
+pub(super) fn shaped(tree: &Tree, key: DeliveryKey) -> Result<Option<Shaped>, StoreError> {
+    let value = Rows::get(tree, &keys::shaped(key))?;
+    value.map(|value| codec::open(tree, &value)).transpose()
+}
+
+pub(super) fn unsettled(tree: &Tree, page: Committed) -> Result<Vec<OutboxEntry>, StoreError> {
+    page_of(tree, &[keys::OUTBOX], page, |seq, _| {
+        let Some(message) = message(tree, seq)? else {
+            return Ok(None);
+        };
+        let rows = deliveries(tree, seq)?;
+        Ok(Some(OutboxEntry {
+            message,
+            have_rows: rows.iter().map(|row| row.key.endpoint).collect(),
+        }))
+    })
+}
+
+pub(super) fn due_lanes(
+    tree: &Tree,
+    held: ShardSet,
+    after: Option<EndpointId>,
+    limit: usize,
+) -> Result<Vec<DueLane>, StoreError> {
+    let mut lanes = Vec::new();
+    let passed = after.map(Shard::of);
+    for shard in held
+        .iter()
+        .filter(|shard| passed.is_none_or(|last| *shard >= last))
+    {
+        // Jumps from the first row of a lane behind its last one.
+        let behind = |lane: EndpointId| {
+            keys::due(lane, Timestamp::from_millis(u64::MAX), Seq(u64::MAX)).to_vec()
+        };
+        let mut from = match after {
+            Some(lane) if passed == Some(shard) => behind(lane),
+            _ => keys::lanes_of(shard).to_vec(),
+        };
+        while lanes.len() < limit {
+            let next = tree.get_gt(&from).map_err(fault)?;
+            let Some((key, _)) = next.filter(|(key, _)| key.starts_with(&keys::lanes_of(shard)))
+            else {
+                break;
+            };
+            let (endpoint, earliest, _) =
+                keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
+            lanes.push(DueLane { endpoint, earliest });
+            from = behind(endpoint);
+        }
+    }
+    Ok(lanes)
+}
+
+pub(super) fn due(
+    tree: &Tree,
+    lane: EndpointId,
+    until: Timestamp,
+    after: Option<(Timestamp, Seq)>,
+    limit: usize,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    use std::ops::Bound;
+    let first = match after {
+        Some((due, message)) => Bound::Excluded(keys::due(lane, due, message)),
+        None => Bound::Included(keys::due(lane, Timestamp::default(), Seq(0))),
+    };
+    let last = keys::due(lane, until, Seq(u64::MAX));
+    if after.is_some_and(|(due, _)| due > until) {
+        return Ok(Vec::new());
+    }
+    let rows = tree
+        .range((first, Bound::Included(last)))
+        .filter_map(|row| {
+            let read = || {
+                let (key, _) = row.map_err(fault)?;
+                let (endpoint, listed, message) =
+                    keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
+                let row = delivery(tree, DeliveryKey { endpoint, message })?;
+                // Replaced meanwhile: another row of the index, or none, is the right one.
+                Ok(row.filter(
+                    |row| matches!(row.state, DeliveryState::Parked { due, .. } if due == listed),
+                ))
+            };
+            read().transpose()
+        });
+    rows.take(limit).collect()
+}
+
+pub(super) fn next_due(tree: &Tree, lane: EndpointId) -> Result<Option<Timestamp>, StoreError> {
+    let first = tree.scan_prefix(keys::lane(lane)).keys().next();
+    let Some(key) = first.transpose().map_err(fault)? else {
+        return Ok(None);
+    };
+    let (_, due, _) = keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
+    Ok(Some(due))
+}

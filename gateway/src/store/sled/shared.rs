@@ -1,0 +1,250 @@
+//! What the writer, the readers and the store's callers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+
+use super::codec::damaged;
+use super::config::SledConfig;
+use super::export::Tap;
+use super::group::StagedRows;
+use super::open::Handle;
+use super::recent::Recent;
+use super::space::Space;
+use crate::domain::{Clock, Seq};
+use crate::metrics::Metrics;
+use crate::store::lease_table::LeaseTable;
+use crate::store::{Observer, PageRequest, StoreError};
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Health {
+    Open,
+    /// After an I/O error; will open again.
+    Reopening,
+    Closed,
+    /// For good: what was found.
+    Damaged(String),
+}
+
+/// A page of rows that are numbered up to this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Committed {
+    pub(super) page: PageRequest,
+    pub(super) newest: Seq,
+}
+
+/// State of one store.
+pub(super) struct Shared {
+    pub(super) config: SledConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) space: Space,
+    pub(super) recent: Recent,
+    pub(super) leases: Mutex<LeaseTable>,
+    pub(super) observers: RwLock<Vec<Observer>>,
+    /// Items in the writer's queue.
+    pub(super) waiting: AtomicUsize,
+    /// The database; none while it is not open. Written only to open and close it.
+    pub(super) handle: RwLock<Option<Handle>>,
+    /// Held by the writer while rows are visible that are not on disk yet.
+    pub(super) unsynced: RwLock<()>,
+    health: Mutex<Health>,
+    /// Every row with a number up to this is there, whole and on disk.
+    committed: AtomicU64,
+    readers: Semaphore,
+    taps: Mutex<Vec<Arc<Tap>>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: SledConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        leases: LeaseTable,
+        handle: Handle,
+        seq: u64,
+    ) -> Self {
+        Self {
+            space: Space::of(&config),
+            recent: Recent::holding(config.recent_bytes),
+            leases: Mutex::new(leases),
+            observers: RwLock::default(),
+            waiting: AtomicUsize::new(0),
+            handle: RwLock::new(Some(handle)),
+            unsynced: RwLock::default(),
+            health: Mutex::new(Health::Open),
+            committed: AtomicU64::new(seq),
+            readers: Semaphore::new(config.readers.max(1)),
+            taps: Mutex::default(),
+            config,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Refuses unless the store is open.
+    pub(super) fn check_open(&self) -> Result<(), StoreError> {
+        match &*self.health.lock() {
+            Health::Open => Ok(()),
+            Health::Reopening | Health::Closed => Err(StoreError::Closed),
+            Health::Damaged(what) => Err(damaged(what.clone())),
+        }
+    }
+
+    /// What a caller gets whose answer was dropped.
+    pub(super) fn unanswered(&self) -> StoreError {
+        self.check_open().err().unwrap_or(StoreError::Closed)
+    }
+
+    /// Refuses everything from now on.
+    pub(super) fn damage(&self, what: &str) {
+        tracing::error!(
+            what,
+            "the store is damaged and refuses everything from now on"
+        );
+        *self.health.lock() = Health::Damaged(what.to_owned());
+    }
+
+    pub(super) fn drop_handle(&self, health: Health) {
+        *self.health.lock() = health;
+        // Waits for the reads under way; sled's file lock goes with the last of them.
+        let handle = self.handle.write().take();
+        drop(handle);
+        for tap in self.taps.lock().drain(..) {
+            tap.fail();
+        }
+    }
+
+    pub(super) fn install(&self, handle: Handle) {
+        *self.handle.write() = Some(handle);
+        *self.health.lock() = Health::Open;
+    }
+
+    pub(super) fn shut(&self) {
+        self.drop_handle(Health::Closed);
+    }
+
+    /// Reads on a blocking thread, at most so many at once.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl Fn(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.on_reader(move |shared| shared.read_here(act)).await
+    }
+
+    /// As `read`, but sees only what is on disk: for answers that a caller takes as a promise.
+    pub(super) async fn read_durable<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl Fn(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.on_reader(move |shared| {
+            let _synced = shared.unsynced.read();
+            shared.judged(&act)
+        })
+        .await
+    }
+
+    async fn on_reader<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.check_open()?;
+        let _permit = self
+            .readers
+            .acquire()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let shared = self.clone();
+        let answer = tokio::task::spawn_blocking(move || act(&shared)).await;
+        answer.unwrap_or_else(|stopped| {
+            if stopped.is_panic() {
+                self.damage("sled panicked in a read");
+            }
+            Err(self.unanswered())
+        })
+    }
+
+    /// Reads on this thread, which may block.
+    pub(super) fn read_here<T>(
+        &self,
+        act: impl Fn(&sled::Tree) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self.with_tree(&act) {
+            // A value that was replaced between two gets looks the same as a broken one. Nothing changes
+            // while this lock is held, so a second look decides.
+            Err(StoreError::Damaged { .. }) => {
+                let _synced = self.unsynced.read();
+                self.judged(&act)
+            }
+            answer => answer,
+        }
+    }
+
+    fn judged<T>(
+        &self,
+        act: &impl Fn(&sled::Tree) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let answer = self.with_tree(act);
+        if let Err(StoreError::Damaged { what }) = &answer {
+            self.damage(what);
+        }
+        answer
+    }
+
+    fn with_tree<T>(
+        &self,
+        act: &impl Fn(&sled::Tree) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.check_open()?;
+        // Not free: it is being closed or reopened.
+        let handle = self.handle.try_read().ok_or(StoreError::Closed)?;
+        act(&handle.as_ref().ok_or(StoreError::Closed)?.db)
+    }
+
+    /// The page as far as it is committed. A range may show half of a group that is being applied; a reader
+    /// that went on behind the other half would never see it.
+    pub(super) fn committed(&self, page: PageRequest) -> Committed {
+        Committed {
+            page,
+            newest: Seq(self.committed.load(Ordering::Acquire)),
+        }
+    }
+
+    pub(super) fn is_committed(&self, seq: u64) {
+        self.committed.store(seq, Ordering::Release);
+    }
+
+    pub(super) fn is_exporting(&self) -> bool {
+        !self.taps.lock().is_empty()
+    }
+
+    pub(super) fn tell_exports(&self, rows: &StagedRows) {
+        self.taps.lock().retain(|tap| tap.push(rows));
+    }
+
+    pub(super) fn attach(&self, tap: Arc<Tap>) {
+        self.taps.lock().push(tap);
+    }
+
+    pub(super) fn detach(&self, tap: &Arc<Tap>) {
+        self.taps.lock().retain(|other| !Arc::ptr_eq(other, tap));
+    }
+
+    /// Counts items into the queue if they fit.
+    pub(super) fn enqueue(&self, items: usize, bound: usize) -> Result<(), StoreError> {
+        let before = self.waiting.fetch_add(items, Ordering::Relaxed);
+        // A batch larger than the queue gets in when nothing else waits.
+        if before > 0 && before + items > bound {
+            self.dequeue(items);
+            return Err(StoreError::Busy);
+        }
+        Ok(())
+    }
+
+    pub(super) fn dequeue(&self, items: usize) {
+        self.waiting.fetch_sub(items, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,403 @@
+//! The contract over sled, and what is sled's own.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::domain::ManualClock;
+use crate::store::conformance::{self, START, Subject};
+
+/// Small files, and no refusal on a build machine with a full disk.
+fn config(dir: &Path) -> SledConfig {
+    SledConfig {
+        cache_bytes: 8 << 20,
+        min_free_bytes: 1 << 20,
+        reserve_bytes: 1 << 20,
+        ..SledConfig::in_dir(dir)
+    }
+}
+
+fn open_in(config: SledConfig) -> Result<SledStore, StoreError> {
+    let clock = Arc::new(ManualClock::at(START));
+    SledStore::open(config, clock, Arc::new(Metrics::new()))
+}
+
+fn sled() -> Subject {
+    Subject::in_directory(|clock, dir| {
+        SledStore::open(config(dir), clock, Arc::new(Metrics::new())).unwrap()
+    })
+}
+
+conformance::suite!(super::sled);
+
+fn damage_in(answer: Result<SledStore, StoreError>) -> String {
+    match answer {
+        Err(StoreError::Damaged { what }) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+async fn accept(store: &SledStore, payload: impl Into<Bytes>) -> Message {
+    let item = conformance::item(conformance::app(), payload);
+    store.accept(vec![item]).await.unwrap().remove(0).unwrap()
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_and_everything_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    let second = open_in(config(directory.path()));
+    assert!(matches!(second, Err(StoreError::Locked)), "{second:?}");
+    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = lease.await.unwrap();
+    let message = accept(&store, "{}").await;
+    drop(store);
+    let store = open_in(config(directory.path())).unwrap();
+    assert_eq!(
+        store.message(message.seq).await.unwrap(),
+        Some(message.clone())
+    );
+    let fenced = store.renew(&lease, START).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced)));
+    let next = store.lease_shards("a", ShardSet::ALL, START, START);
+    assert!(next.await.unwrap().token > lease.token);
+    assert!(accept(&store, "{}").await.seq > message.seq);
+    store.close().await.unwrap();
+    // Closed, not only dropped, gives the directory free.
+    open_in(config(directory.path())).unwrap();
+}
+
+#[test]
+fn foreign_formats_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open_in(config(directory.path())).unwrap());
+    fs::write(directory.path().join("format"), "2\n").unwrap();
+    let newer = open_in(config(directory.path()));
+    assert!(matches!(
+        newer,
+        Err(StoreError::NewerFormat {
+            found: 2,
+            supported: 1
+        })
+    ));
+    fs::write(directory.path().join("format"), "?").unwrap();
+    damage_in(open_in(config(directory.path())));
+    fs::remove_file(directory.path().join("format")).unwrap();
+    damage_in(open_in(config(directory.path())));
+    fs::write(directory.path().join("format"), "1\n").unwrap();
+    open_in(config(directory.path())).unwrap();
+}
+
+#[tokio::test]
+async fn an_empty_or_older_database_is_not_taken_for_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, old) = (directory.path().join("db"), directory.path().join("old"));
+    let store = open_in(config(directory.path())).unwrap();
+    accept(&store, "{}").await;
+    drop(store);
+    copy(&db, &old);
+    let store = open_in(config(directory.path())).unwrap();
+    accept(&store, "{}").await;
+    drop(store);
+    fs::remove_dir_all(&db).unwrap();
+    let what = damage_in(open_in(config(directory.path())));
+    assert!(what.contains("empty"), "{what}");
+    fs::remove_dir_all(&db).unwrap();
+    copy(&old, &db);
+    let what = damage_in(open_in(config(directory.path())));
+    assert!(what.contains("lost"), "{what}");
+    let other = tempfile::tempdir().unwrap();
+    drop(open_in(config(other.path())).unwrap());
+    fs::remove_dir_all(&db).unwrap();
+    copy(&other.path().join("db"), &db);
+    let what = damage_in(open_in(config(directory.path())));
+    assert!(what.contains("another"), "{what}");
+}
+
+/// Left behind by a kill during an earlier open.
+#[tokio::test]
+async fn a_half_made_snapshot_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    let message = accept(&store, "{}").await;
+    drop(store);
+    let half = directory.path().join("db/snap.00000000000F0000.generating");
+    fs::write(&half, "").unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    assert!(!half.exists());
+    assert!(store.message(message.seq).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_left_out_and_a_copy_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut messages = Vec::new();
+    for _ in 0..2 {
+        let store = open_in(config(directory.path())).unwrap();
+        messages.push(accept(&store, "{}").await);
+    }
+    let snapshot = fs::read_dir(directory.path().join("db"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("snap.")
+        })
+        .expect("a second open leaves a snapshot");
+    let mut bytes = fs::read(&snapshot).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&snapshot, bytes).unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    for message in messages {
+        assert_eq!(store.message(message.seq).await.unwrap(), Some(message));
+    }
+    assert!(directory.path().join("db.damaged-1/db").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_never_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    for _ in 0..300 {
+        accept(&store, vec![b'x'; 3_000]).await;
+    }
+    drop(store);
+    let log = directory.path().join("db/db");
+    let length = fs::metadata(&log).unwrap().len();
+    fs::File::options()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+    let what = damage_in(open_in(config(directory.path())));
+    assert!(!what.is_empty());
+}
+
+/// Files there are never synced: long values have to stay in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn megabytes_leave_no_blobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(open_in(config(directory.path())).unwrap());
+    let app = conformance::app();
+    let lease = store
+        .lease_shards("test", ShardSet::ALL, START, START)
+        .await
+        .unwrap();
+    let lane = conformance::endpoint();
+    for n in 0..24usize {
+        let sizes = [1 << 20, 3_500, 130_000, 8_192];
+        let item = conformance::item(app, vec![b'm'; sizes[n % 4]]);
+        let message = store.accept(vec![item]).await.unwrap().remove(0).unwrap();
+        let shaped = Shaped {
+            content_type: "text/plain".into(),
+            headers: Vec::new(),
+            payload: Some(vec![b's'; 1 << 20].into()),
+        };
+        let outcome = Outcome {
+            shaped: Some(shaped),
+            attempt: Some(Attempt {
+                response: "r".repeat(16_384),
+                ..conformance::attempt(lane, &message)
+            }),
+            ..conformance::parked(lane, message.seq, 5)
+        };
+        store.record(&lease, vec![outcome]).await.unwrap();
+        if n % 3 == 0 {
+            let done = conformance::delivered(lane, &message, true);
+            store.record(&lease, vec![done]).await.unwrap();
+        }
+    }
+    conformance::sweep_all(&store, conformance::later(90_000 + 7_200)).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = open_in(config(directory.path())).unwrap();
+    drop(store);
+    let blobs: Vec<_> = fs::read_dir(directory.path().join("db/blobs"))
+        .unwrap()
+        .collect();
+    assert!(blobs.is_empty(), "{} blobs", blobs.len());
+}
+
+/// Stops the writer between two groups until the sender is used or dropped.
+fn hold(store: &SledStore) -> std::sync::mpsc::Sender<()> {
+    let (release, held) = std::sync::mpsc::channel();
+    let (holding, holds) = std::sync::mpsc::channel();
+    let (answer, _) = oneshot::channel();
+    let wait = move |_: &mut group::Group<'_>| {
+        holding.send(()).unwrap();
+        // Dropped by a failing test: goes on as well.
+        let _ = held.recv();
+        Ok(0)
+    };
+    let job = Job::Alone(Box::new(wait), answer);
+    store.queue.send(job).unwrap();
+    holds.recv().unwrap();
+    release
+}
+
+#[tokio::test]
+async fn items_of_one_group_see_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(open_in(config(directory.path())).unwrap());
+    let app = conformance::app();
+    let lane = conformance::endpoint();
+    let lease = store
+        .lease_shards("test", ShardSet::ALL, START, START)
+        .await
+        .unwrap();
+    let message = accept(&store, "{}").await;
+    let record = Record {
+        kind: Kind::EventType,
+        id: "a".into(),
+        parent: "org".into(),
+        uid: None,
+        seq: Seq(0),
+        revision: 0,
+        body: "0".into(),
+    };
+    let record = store
+        .commit(vec![Write::Insert(record)], None)
+        .await
+        .unwrap()
+        .remove(0);
+    let release = hold(&store);
+    let twin = || store.accept(vec![conformance::with_event_id(app, "one")]);
+    let change = || store.commit(vec![Write::Update(record.clone())], None);
+    let park = |seconds| {
+        let outcome = conformance::parked(lane, message.seq, seconds);
+        store.record(&lease, vec![outcome])
+    };
+    let all = async {
+        tokio::join!(
+            twin(),
+            twin(),
+            change(),
+            change(),
+            park(9),
+            park(5),
+            async {
+                // Polled last: everything else waits in the queue by now.
+                release.send(()).unwrap();
+            }
+        )
+    };
+    let (first, second, won, lost, parked, again, ()) = all.await;
+    let first = first.unwrap().remove(0).unwrap();
+    assert_eq!(
+        second.unwrap(),
+        [Err(AcceptRefusal::EventIdTaken { existing: first.id })]
+    );
+    assert_eq!(won.unwrap()[0].revision, 2);
+    assert!(matches!(lost, Err(StoreError::Stale { .. })));
+    parked.unwrap();
+    again.unwrap();
+    let rows = store.due(&lease, lane, conformance::later(60), None, 10);
+    assert_eq!(
+        rows.await.unwrap(),
+        Vec::from_iter(conformance::parked(lane, message.seq, 5).row)
+    );
+    let text = store.shared.metrics.encode().unwrap();
+    assert!(
+        text.contains("hookmill_commit_items_bucket{le=\"8.0\"}"),
+        "{text}"
+    );
+    let in_groups = store.shared.metrics.encode().unwrap();
+    let count: u32 = in_groups
+        .lines()
+        .find_map(|line| line.strip_prefix("hookmill_commit_items_count "))
+        .unwrap()
+        .parse()
+        .unwrap();
+    // Lease, message, record, the hold, and one group for the six.
+    assert_eq!(count, 5);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy_and_outcomes_have_room_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = SledConfig {
+        queue: 4,
+        ..config(directory.path())
+    };
+    let store = open_in(small).unwrap();
+    let lease = store
+        .lease_shards("test", ShardSet::ALL, START, START)
+        .await
+        .unwrap();
+    let message = accept(&store, "{}").await;
+    let release = hold(&store);
+    let app = conformance::app();
+    let four = store.accept((0..4).map(|_| conformance::item(app, "{}")).collect());
+    let refused = async {
+        let one_more = store.accept(vec![conformance::item(app, "{}")]).await;
+        assert!(matches!(one_more, Err(StoreError::Busy)), "{one_more:?}");
+        let outcome = vec![conformance::delivered(
+            conformance::endpoint(),
+            &message,
+            true,
+        )];
+        let outcome = store.record(&lease, outcome);
+        let (recorded, ()) = tokio::join!(outcome, async { release.send(()).unwrap() });
+        recorded.unwrap();
+    };
+    let (accepted, ()) = tokio::join!(four, refused);
+    assert_eq!(accepted.unwrap().len(), 4);
+    accept(&store, "{}").await;
+}
+
+#[tokio::test]
+async fn too_little_space_stops_messages_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let full = SledConfig {
+        min_free_bytes: u64::MAX,
+        ..config(directory.path())
+    };
+    let store = open_in(full).unwrap();
+    assert!(matches!(store.writable(), Err(StoreError::DiskFull { .. })));
+    let refused = store
+        .accept(vec![conformance::item(conformance::app(), "{}")])
+        .await;
+    assert!(matches!(refused, Err(StoreError::DiskFull { .. })));
+    let organization = crate::domain::Organization {
+        id: crate::domain::OrganizationId::generate(START),
+        created_at: START,
+    };
+    let write = crate::store::records::insert(&organization).unwrap();
+    store.commit(vec![write], None).await.unwrap();
+    assert_eq!(store.sweep(START, 10).await.unwrap(), 0);
+}
+
+#[test]
+fn the_reserve_is_made_and_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("reserve");
+    let settings = config(directory.path());
+    let _space = space::Space::of(&settings);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
+    let full = space::Space::of(&SledConfig {
+        min_free_bytes: u64::MAX,
+        ..settings
+    });
+    full.give_up_reserve();
+    assert!(!path.exists());
+}

@@ -1,0 +1,353 @@
+//! The one thread that writes: takes what waits, up to a group, applies it at once, syncs it and only then
+//! answers. It also drops and reopens the database after an I/O error, since sled's handle never heals.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::codec::{NewKey, NewOutcome, NewRow, damaged};
+use super::group::Group;
+use super::marker::Marker;
+use super::open::{self, Handle};
+use super::shared::{Health, Shared};
+use crate::domain::Message;
+use crate::store::{AcceptRefusal, Lease, Record, Shard, StoreError, Write};
+
+/// Waits between tries to reopen. Chosen: soon enough to be a short outage, seldom enough not to spin.
+const REOPEN_EVERY: Duration = Duration::from_millis(250);
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+/// One result per message.
+pub(super) type Accepted = Vec<Result<Message, AcceptRefusal>>;
+/// Work that gets a group to itself.
+pub(super) type Alone = Box<dyn FnOnce(&mut Group<'_>) -> Result<usize, StoreError> + Send>;
+
+/// What waits for the writer. A dropped answer reads as [`StoreError::Closed`] or what the store has become.
+pub(super) enum Job {
+    Accept(Vec<NewRow>, Answer<Accepted>),
+    Record(Lease, Vec<NewOutcome>, Answer<()>),
+    Commit(Vec<Write>, Option<NewKey>, Answer<Vec<Record>>),
+    Alone(Alone, Answer<usize>),
+    Close(Answer<()>),
+}
+
+impl Job {
+    /// Items it counts as, in queue and group.
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Job::Accept(rows, _) => rows.len(),
+            Job::Record(_, outcomes, _) => outcomes.len(),
+            Job::Commit(writes, ..) => writes.len(),
+            Job::Alone(..) | Job::Close(_) => 1,
+        }
+    }
+}
+
+/// An answer that waits for the group to be on disk.
+enum Ready {
+    Accepted(Answer<Accepted>, Accepted),
+    Recorded(Answer<()>, Result<(), StoreError>),
+    Committed(Answer<Vec<Record>>, Result<Vec<Record>, StoreError>),
+    Alone(Answer<usize>, usize),
+}
+
+impl Ready {
+    /// The caller may have gone away; that changes nothing.
+    fn send(self) {
+        match self {
+            Ready::Accepted(answer, accepted) => drop(answer.send(Ok(accepted))),
+            Ready::Recorded(answer, result) => drop(answer.send(result)),
+            Ready::Committed(answer, result) => drop(answer.send(result)),
+            Ready::Alone(answer, count) => drop(answer.send(Ok(count))),
+        }
+    }
+}
+
+/// Owns the writing side of an open store.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) marker: Marker,
+    pub(super) seq: u64,
+    /// Released when the thread ends.
+    pub(super) lock: std::fs::File,
+}
+
+/// What a group left behind besides rows.
+#[derive(Default)]
+struct Outcomes {
+    ready: Vec<Ready>,
+    accepted: Vec<(Message, Bytes)>,
+    seq: u64,
+}
+
+impl Writer {
+    /// Until the store is closed or dropped.
+    pub(super) fn run(mut self) {
+        let mut stashed = None;
+        let closing = loop {
+            let job = match stashed.take() {
+                Some(job) => job,
+                None => match self.jobs.recv() {
+                    Ok(job) => self.taken(job),
+                    Err(_) => break None,
+                },
+            };
+            let jobs = match job {
+                Job::Close(answer) => break Some(answer),
+                Job::Alone(..) => vec![job],
+                first => {
+                    let (jobs, next) = self.gather(first);
+                    stashed = next;
+                    jobs
+                }
+            };
+            if let Err(fault) = self.commit(jobs)
+                && let Some(closing) = self.recover(&fault)
+            {
+                break closing;
+            }
+        };
+        let Self {
+            shared, jobs, lock, ..
+        } = self;
+        shared.shut();
+        drop(lock);
+        drop(jobs);
+        if let Some(answer) = closing {
+            // Whoever asked may have gone away.
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    fn taken(&self, job: Job) -> Job {
+        self.shared
+            .waiting
+            .fetch_sub(job.items(), std::sync::atomic::Ordering::Relaxed);
+        job
+    }
+
+    /// What waits, up to a group; and the job that has to come after it, if one was met.
+    fn gather(&self, first: Job) -> (Vec<Job>, Option<Job>) {
+        let mut items = first.items();
+        let mut jobs = vec![first];
+        while items < self.shared.config.group_max {
+            let Ok(job) = self.jobs.try_recv() else { break };
+            let job = self.taken(job);
+            if matches!(job, Job::Alone(..) | Job::Close(_)) {
+                return (jobs, Some(job));
+            }
+            items += job.items();
+            jobs.push(job);
+        }
+        (jobs, None)
+    }
+
+    /// Carries out a group and answers it; an error is a fault of the store, and nobody was answered.
+    fn commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let items = jobs.iter().map(Job::items).sum();
+        let jobs = self.refuse_when_full(jobs);
+        let shared = self.shared.clone();
+        let handle = shared.handle.read();
+        if shared.check_open().is_err() {
+            return Ok(());
+        }
+        let Some(handle) = handle.as_ref() else {
+            return Ok(());
+        };
+        let mut outcomes = Outcomes::default();
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            self.carry_out(handle, jobs, &mut outcomes)
+        }));
+        // Numbers of a failed group may be on disk, so they are not given again.
+        self.seq = self.seq.max(outcomes.seq);
+        done.unwrap_or_else(|_| Err(damaged("sled panicked in a commit")))?;
+        shared.is_committed(self.seq);
+        if let Err(error) = self.marker.advance(self.seq) {
+            tracing::warn!(%error, "the marker could not be written");
+        }
+        for (message, payload) in outcomes.accepted {
+            self.shared.recent.put(message, payload);
+        }
+        outcomes.ready.into_iter().for_each(Ready::send);
+        self.shared.metrics.committed(items, started.elapsed());
+        Ok(())
+    }
+
+    /// New messages wait for space; everything else may free some.
+    fn refuse_when_full(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+        let is_accept = |job: &Job| matches!(job, Job::Accept(..));
+        if !jobs.iter().any(is_accept) {
+            return jobs;
+        }
+        let Err(refusal) = self.shared.space.check() else {
+            return jobs;
+        };
+        for job in jobs.extract_if(.., |job| is_accept(job)) {
+            let refusal = match refusal {
+                StoreError::DiskFull { free, reserve } => StoreError::DiskFull { free, reserve },
+                // The free space could not be read.
+                _ => StoreError::Closed,
+            };
+            if let Job::Accept(_, answer) = job {
+                let _ = answer.send(Err(refusal));
+            }
+        }
+        jobs
+    }
+
+    fn carry_out(
+        &self,
+        handle: &Handle,
+        jobs: Vec<Job>,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), StoreError> {
+        let mut group = Group::over(&handle.db, self.seq);
+        let staged: Result<Vec<Ready>, StoreError> = jobs
+            .into_iter()
+            .map(|job| self.stage(job, &mut group, &mut outcomes.accepted))
+            .collect();
+        outcomes.seq = group.seq;
+        outcomes.ready = staged?;
+        let changes = std::mem::take(&mut group.changes);
+        let forget = std::mem::take(&mut group.forget);
+        let (rows, seq) = group.into_rows()?;
+        outcomes.seq = seq;
+        self.apply(handle, rows)?;
+        for seq in forget {
+            self.shared.recent.forget(seq);
+        }
+        let observers = self.shared.observers.read();
+        for change in &changes {
+            observers.iter().for_each(|observer| observer(change));
+        }
+        Ok(())
+    }
+
+    fn apply(&self, handle: &Handle, rows: super::group::StagedRows) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let copied = self.shared.is_exporting().then(|| rows.clone());
+        let mut batch = sled::Batch::default();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        {
+            let _unsynced = self.shared.unsynced.write();
+            handle.apply(batch)?;
+        }
+        if let Some(rows) = copied {
+            self.shared.tell_exports(&rows);
+        }
+        Ok(())
+    }
+
+    /// Stages one job. A refusal is its answer; an error is a fault of the store.
+    fn stage(
+        &self,
+        job: Job,
+        group: &mut Group<'_>,
+        accepted: &mut Vec<(Message, Bytes)>,
+    ) -> Result<Ready, StoreError> {
+        match job {
+            Job::Accept(rows, answer) => {
+                let now = self.shared.clock.now();
+                let mut results = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let payload = row.payload.clone();
+                    let result = group.accept(row, now)?;
+                    if let Ok(message) = &result {
+                        accepted.push((message.clone(), payload));
+                    }
+                    results.push(result);
+                }
+                Ok(Ready::Accepted(answer, results))
+            }
+            Job::Record(lease, outcomes, answer) => {
+                let result = self.check_lease(&lease, &outcomes);
+                if result.is_ok() {
+                    for outcome in outcomes {
+                        group.record(outcome)?;
+                    }
+                }
+                Ok(Ready::Recorded(answer, result))
+            }
+            Job::Commit(writes, key, answer) => {
+                let now = self.shared.clock.now();
+                match group.commit(writes, key, now) {
+                    Err(fault) if is_fault(&fault) => Err(fault),
+                    result => Ok(Ready::Committed(answer, result)),
+                }
+            }
+            Job::Alone(act, answer) => Ok(Ready::Alone(answer, act(group)?)),
+            // `run` takes it out before.
+            Job::Close(answer) => Ok(Ready::Recorded(answer, Err(StoreError::Closed))),
+        }
+    }
+
+    fn check_lease(&self, lease: &Lease, outcomes: &[NewOutcome]) -> Result<(), StoreError> {
+        let leases = self.shared.leases.lock();
+        for outcome in outcomes {
+            let row = outcome.row.as_ref().map(|row| row.key);
+            match row.or(outcome.attempt.as_ref().map(|(key, _)| *key)) {
+                Some(key) => leases.check(lease, Shard::of(key.endpoint))?,
+                None => drop(leases.still_held(lease)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the database and opens it again, answering what comes meanwhile with closed. Gives the answer
+    /// to send if the store was closed meanwhile, or a bare close if it was dropped.
+    fn recover(&mut self, fault: &StoreError) -> Option<Option<Answer<()>>> {
+        tracing::error!(error = %fault, source = ?std::error::Error::source(fault), "a commit failed");
+        if let StoreError::Damaged { what } = fault {
+            self.shared.damage(what);
+            return None;
+        }
+        self.shared.drop_handle(Health::Reopening);
+        loop {
+            self.shared.space.give_up_reserve();
+            match open::reopen(&self.shared.config) {
+                Ok(handle) => {
+                    tracing::info!("the store is open again");
+                    self.shared.install(handle);
+                    return None;
+                }
+                Err(StoreError::Damaged { what }) => {
+                    self.shared.damage(&what);
+                    return None;
+                }
+                Err(error) => tracing::error!(%error, "the store does not open yet"),
+            }
+            let until = Instant::now() + REOPEN_EVERY;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                match self.jobs.recv_timeout(left) {
+                    Ok(Job::Close(answer)) => return Some(Some(answer)),
+                    // Dropping the job answers it.
+                    Ok(job) => drop(self.taken(job)),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Some(None),
+                }
+            }
+        }
+    }
+}
+
+/// Whether the store failed, rather than the caller.
+fn is_fault(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Backend(_) | StoreError::Damaged { .. } | StoreError::Closed
+    )
+}

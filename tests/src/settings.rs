@@ -1,0 +1,86 @@
+//! What the environment tells the tests, and where the files are. The only place of this crate that reads
+//! the environment.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The value of an environment variable, if it is set and not empty.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ban keeps the gateway's rooms honest; a test program has only the environment to be told by"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The gateway's binary: `HOOKMILL_BIN`, or what `cargo build -p hookmill` left beside the test program.
+///
+/// # Panics
+/// When there is none, saying what to do.
+pub fn hookmill_bin() -> PathBuf {
+    let path = variable("HOOKMILL_BIN").map_or_else(
+        || target_directory().join("debug").join("hookmill"),
+        PathBuf::from,
+    );
+    assert!(
+        path.is_file(),
+        "no gateway at {}: run `cargo build -p hookmill`, or `cargo xtask test`, which does",
+        path.display()
+    );
+    path
+}
+
+/// The directory with the plugins' wasm files, if the caller has built them (`HOOKMILL_TEST_PLUGINS`).
+pub fn plugin_directory() -> Option<PathBuf> {
+    variable("HOOKMILL_TEST_PLUGINS").map(PathBuf::from)
+}
+
+/// How many rounds of crashes to play: `HOOKMILL_ROUNDS`, or `otherwise`.
+///
+/// # Panics
+/// When the variable is set and is no number.
+pub fn rounds(otherwise: u32) -> u32 {
+    variable("HOOKMILL_ROUNDS").map_or(otherwise, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("HOOKMILL_ROUNDS is `{text}`, not a number of rounds"))
+    })
+}
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests' crate lies one below the root")
+}
+
+/// A file of `tests/fixtures`.
+///
+/// # Panics
+/// When it can not be read.
+pub fn fixture(path: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// `target/` of the running test program, which lies in `target/<profile>/deps/`.
+pub(crate) fn target_directory() -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    program
+        .ancestors()
+        .nth(3)
+        .expect("cargo puts test programs three levels into the target directory")
+        .to_path_buf()
+}
+
+/// Says that a test was left out, past libtest's capture, so that the summary can list it.
+pub fn skipped(name: &str, reason: &str) {
+    say(&format!("SKIPPED {name}: {reason}"));
+}
+
+/// Prints a line past libtest's capture: for counts that a reader wants from a passing test.
+pub fn say(line: &str) {
+    // A closed stdout is the reader's choice; the test goes on.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
