@@ -60,6 +60,8 @@ impl Space {
     /// Makes room for opening and sweeping once a write has failed for want of space.
     pub(super) fn give_up_reserve(&self) {
         if self.free().is_ok_and(|free| free < self.min_free) {
+            // The next look that finds space makes a new reserve.
+            self.full.store(true, Ordering::Relaxed);
             match fs::remove_file(self.reserve()) {
                 Ok(()) => tracing::warn!("the disk is full: the reserve file was given up"),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
