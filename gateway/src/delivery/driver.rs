@@ -66,16 +66,15 @@ impl Driver {
     pub(super) async fn run(mut self, stop: CancellationToken, drained: CancellationToken) {
         let (mut inputs, mut fresh) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut actions = Vec::new();
-        let mut stopping = false;
+        let (mut stopping, mut fan_out_runs) = (false, true);
         loop {
             let wake = if stopping { None } else { self.next_wake() };
             let wait = wake.map(|moment| moment.since(self.clock.now()));
-            let takes_fresh = self.pending.is_empty() && !stopping;
+            let takes_fresh = fan_out_runs && self.pending.is_empty() && !stopping;
             tokio::select! {
                 _ = self.inputs.recv_many(&mut inputs, BATCH) => {}
                 n = self.fresh.recv_many(&mut fresh, BATCH), if takes_fresh => {
-                    // Fan-out is gone, and the gateway with it.
-                    stopping |= n == 0;
+                    fan_out_runs = n > 0;
                 }
                 place = self.records.reserve(), if !self.pending.is_empty() => {
                     match (place, self.pending.pop_front()) {

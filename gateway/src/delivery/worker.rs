@@ -1,9 +1,11 @@
 //! One attempt, step by step: load, shape, sign, send, settle, record. Whatever a plugin or receiver does ends
 //! in an outcome of this one delivery; what is the gateway's own trouble postpones it without using a try.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use tokio::sync::mpsc;
 
@@ -93,7 +95,13 @@ impl Worker {
     pub(super) async fn run(&self, start: Start) {
         let Start { lane, app, item } = start;
         let message = item.message;
-        let input = match self.deliver(lane, app, &item).await {
+        // A fault of ours must cost this one delivery its try, not its lane a place for ever.
+        let attempt = AssertUnwindSafe(self.deliver(lane, app, &item)).catch_unwind();
+        let ended = attempt.await.unwrap_or_else(|_| {
+            tracing::error!(endpoint = %lane, message = message.0, "an attempt panicked");
+            Ok(self.unsent(lane, &item))
+        });
+        let input = match ended {
             // The record is not waited for: only a place in the recorder's queue is.
             Ok((job, feedback)) => match self.records.send(job).await {
                 Ok(()) => Input::Finished(lane, message, feedback),
@@ -118,11 +126,14 @@ impl Worker {
         let app = self.directory.app(app).await?;
         let endpoint = app.as_ref().and_then(|app| app.endpoints.get(&lane));
         let (Some(app), Some(endpoint)) = (&app, endpoint) else {
-            return Ok(gone_meanwhile(lane, item));
+            return Ok(not_tried(lane, item, DeliveryState::Canceled));
         };
         let Some(Loaded { event, permit }) = self.payloads.load(item.message).await? else {
-            return Ok(gone_meanwhile(lane, item));
+            return Ok(not_tried(lane, item, DeliveryState::Canceled));
         };
+        if endpoint.endpoint.disabled {
+            return Ok(not_tried(lane, item, DeliveryState::Failed));
+        }
         let delivery = Delivery {
             item,
             app: Arc::clone(app),
@@ -142,6 +153,17 @@ impl Worker {
             permit: Some(permit),
         };
         Ok((job, feedback))
+    }
+
+    /// A try that left nothing to record but that it was made.
+    fn unsent(&self, lane: EndpointId, item: &Item) -> (Job, Feedback) {
+        let now = self.clock.now();
+        let settled = settle(item, Ended::Unsent, &self.retry, rand::random(), now);
+        let mut row = item.row(lane, settled.state);
+        row.tries = settled.tries;
+        row.resume_due = None;
+        let job = Job::row(row, item.ticket.clone(), None);
+        (job, Feedback::NotAsked)
     }
 
     async fn attempt(&self, delivery: &Delivery<'_>) -> Result<Tried, NotMade> {
@@ -328,9 +350,9 @@ impl Tried {
     }
 }
 
-/// The endpoint or the payload was deleted: nothing to try.
-fn gone_meanwhile(lane: EndpointId, item: &Item) -> (Job, Feedback) {
-    let mut row = item.row(lane, DeliveryState::Canceled);
+/// The endpoint or the payload was deleted, or the endpoint disabled: nothing to try.
+fn not_tried(lane: EndpointId, item: &Item, state: DeliveryState) -> (Job, Feedback) {
+    let mut row = item.row(lane, state);
     row.resume_due = None;
     let job = Job::row(row, item.ticket.clone(), None);
     (job, Feedback::NotAsked)

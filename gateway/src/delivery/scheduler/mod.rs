@@ -2,6 +2,7 @@
 //! so a simulation and the real runtime drive the same code. It reads no clock, no store and no socket, and
 //! holds identifiers only, never a payload.
 //!
+//! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
 //! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
 //! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
@@ -9,8 +10,11 @@
 //! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
 //! asks for it once its window is half empty; the same way it asks for retries when their time has come.
 
+mod action;
 mod concurrency;
 mod health;
+mod input;
+mod item;
 mod lane;
 mod rate;
 mod tree;
@@ -19,20 +23,16 @@ mod tree;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+pub(crate) use action::{Action, Refill, Start};
 pub(crate) use health::{HealthChange, SilenceLimits};
+pub(crate) use input::{Feedback, Input, LaneSpec, Refilled, Reply};
+pub(crate) use item::Item;
 use lane::Lane;
 use tree::Tree;
 
-use super::ticket::Ticket;
-use crate::domain::{
-    ApplicationId, DeliveryKey, DeliveryRow, DeliveryState, Endpoint, EndpointId, OrganizationId,
-    PauseState, Seq, Timestamp, Trigger,
-};
+use crate::domain::{EndpointId, Seq, Timestamp};
 
 /// Bounds of the scheduler.
 #[derive(Debug, Clone)]
@@ -57,134 +57,6 @@ pub(crate) struct Limits {
     pub(crate) slow_down_floor: Duration,
     /// When silence ends in disabling.
     pub(crate) silence: SilenceLimits,
-}
-
-/// One delivery as a lane holds it.
-#[derive(Debug, Clone)]
-pub(crate) struct Item {
-    /// The message.
-    pub(crate) message: Seq,
-    /// Scheduled tries made so far.
-    pub(crate) tries: u16,
-    /// Not before this moment.
-    pub(crate) due: Timestamp,
-    /// Why the next try is made.
-    pub(crate) trigger: Trigger,
-    /// What a failed manual try goes back to.
-    pub(crate) resume_due: Option<Timestamp>,
-    /// Bytes of the payload where known; for fairness only.
-    pub(crate) bytes: u32,
-    /// The message's outbox entry; none once the delivery has a row.
-    pub(crate) ticket: Option<Arc<Ticket>>,
-}
-
-/// What a lane needs to know about its endpoint.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct LaneSpec {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) app: ApplicationId,
-    pub(crate) org: OrganizationId,
-    /// Deliveries per second.
-    pub(crate) rate: Option<u16>,
-    pub(crate) paused: bool,
-    pub(crate) disabled: bool,
-    pub(crate) failing_since: Option<Timestamp>,
-    /// Of the endpoint's record: an older one never overwrites a newer one.
-    pub(crate) revision: u64,
-}
-
-/// Told when a requested row is on disk.
-pub(crate) type Reply = oneshot::Sender<()>;
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// A new delivery.
-    Deliver(LaneSpec, Item),
-    /// A lane with parked deliveries, at start; the earliest is due then.
-    Open(LaneSpec, Timestamp),
-    /// The endpoint was changed.
-    Changed(LaneSpec),
-    /// The endpoint was deleted.
-    Deleted(EndpointId),
-    /// An attempt has ended and is on its way to the store.
-    Finished(EndpointId, Seq, Feedback),
-    /// An attempt could not be made, through no fault of receiver or plugin.
-    Postponed(EndpointId, Item, Duration),
-    /// This row is on disk.
-    Recorded(DeliveryRow),
-    /// Parked deliveries were read.
-    Refilled(EndpointId, Refilled),
-    /// Reading parked deliveries failed.
-    RefillFailed(EndpointId),
-    /// These parked deliveries get the due time they carry, unless they are under way.
-    Reschedule(LaneSpec, Vec<DeliveryRow>, Reply),
-    /// Somebody asks for one more try of this delivery, whose row is this.
-    Resend(LaneSpec, Seq, Option<DeliveryRow>, Reply),
-}
-
-/// What an attempt says about the receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Feedback {
-    /// It took the delivery.
-    Success,
-    /// It did not.
-    Failure,
-    /// It is overloaded and wants to be left alone for so long.
-    Overloaded(Option<Duration>),
-    /// It was not asked: a plugin dropped or failed the delivery.
-    NotAsked,
-}
-
-/// Parked deliveries of a lane.
-#[derive(Debug)]
-pub(crate) struct Refilled {
-    /// In order of due time.
-    pub(crate) rows: Vec<DeliveryRow>,
-    /// There may be more that are due.
-    pub(crate) full: bool,
-    /// When the first one after these is due.
-    pub(crate) next_due: Option<Timestamp>,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Make an attempt.
-    Start(Start),
-    /// Write a row; the outbox entry, if it has one, is one delivery nearer to its end.
-    Write {
-        /// The row.
-        row: DeliveryRow,
-        /// The outbox entry that covered the delivery until now.
-        ticket: Option<Arc<Ticket>>,
-        /// Told when it is on disk.
-        reply: Option<Reply>,
-    },
-    /// Read parked deliveries.
-    Refill(Refill),
-    /// Write what is known about an endpoint's health.
-    Health(EndpointId, HealthChange),
-}
-
-/// An attempt to be made.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) lane: EndpointId,
-    pub(crate) app: ApplicationId,
-    pub(crate) item: Item,
-}
-
-/// Parked deliveries to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refill {
-    pub(crate) lane: EndpointId,
-    /// Due by then.
-    pub(crate) until: Timestamp,
-    /// After this one.
-    pub(crate) after: Option<(Timestamp, Seq)>,
-    /// At most so many.
-    pub(crate) limit: usize,
 }
 
 /// Every lane of this gateway.
@@ -398,50 +270,6 @@ impl Scheduler {
                     self.lanes.remove(&id);
                 }
             }
-        }
-    }
-}
-
-impl LaneSpec {
-    /// What the lane of this endpoint needs to know.
-    pub(crate) fn of(endpoint: &Endpoint, revision: u64) -> Self {
-        Self {
-            endpoint: endpoint.id,
-            app: endpoint.app,
-            org: endpoint.org,
-            rate: endpoint.throttle_rate,
-            paused: endpoint.pause == PauseState::Paused,
-            disabled: endpoint.disabled,
-            failing_since: endpoint.failing_since,
-            revision,
-        }
-    }
-}
-
-impl Item {
-    /// A delivery that has no row yet.
-    pub(crate) fn first(message: Seq, due: Timestamp, bytes: u32, ticket: Arc<Ticket>) -> Self {
-        Self {
-            message,
-            tries: 0,
-            due,
-            trigger: Trigger::Scheduled,
-            resume_due: None,
-            bytes,
-            ticket: Some(ticket),
-        }
-    }
-
-    /// The row of this delivery at this endpoint in this state.
-    pub(crate) fn row(&self, endpoint: EndpointId, state: DeliveryState) -> DeliveryRow {
-        DeliveryRow {
-            key: DeliveryKey {
-                endpoint,
-                message: self.message,
-            },
-            state,
-            tries: self.tries,
-            resume_due: self.resume_due,
         }
     }
 }

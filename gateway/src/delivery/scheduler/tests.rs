@@ -5,7 +5,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Duration;
 
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
 use super::*;
+use crate::delivery::ticket::Ticket;
+use crate::domain::{ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Trigger};
 
 const START: u64 = 1_000_000_000_000;
 /// How long the simulated store takes to write or read.
@@ -96,7 +102,8 @@ impl Sim {
     }
 
     fn receiver(&mut self, spec: &LaneSpec, takes: u64, says: Feedback) {
-        self.receivers.insert(spec.endpoint, Receiver { takes, says });
+        self.receivers
+            .insert(spec.endpoint, Receiver { takes, says });
     }
 
     /// New deliveries, one after the other, at this moment.
@@ -290,7 +297,11 @@ fn a_hundredfold_neighbour_costs_a_small_tenant_almost_nothing() {
             .iter()
             .rfind(|(_, lane, _)| *lane == quiet.endpoint)
             .unwrap();
-        assert!(at.since(came) <= Duration::from_millis(20), "{:?}", at.since(came));
+        assert!(
+            at.since(came) <= Duration::from_millis(20),
+            "{:?}",
+            at.since(came)
+        );
     }
 }
 
@@ -305,9 +316,16 @@ fn limits_hold_at_every_level() {
         window: 1_000,
         ..limits()
     });
-    let lanes: Vec<_> = [(1, 1, 1), (1, 1, 2), (1, 2, 3), (1, 2, 4), (2, 3, 5), (2, 3, 6)]
-        .map(|(org, app, lane)| spec(org, app, lane))
-        .into();
+    let lanes: Vec<_> = [
+        (1, 1, 1),
+        (1, 1, 2),
+        (1, 2, 3),
+        (1, 2, 4),
+        (2, 3, 5),
+        (2, 3, 6),
+    ]
+    .map(|(org, app, lane)| spec(org, app, lane))
+    .into();
     for lane in &lanes {
         sim.receiver(lane, 50, Feedback::Success);
         sim.deliver(lane, 200);
@@ -316,7 +334,9 @@ fn limits_hold_at_every_level() {
     while sim.step(until) {
         let sum = |of: &dyn Fn(&LaneSpec) -> bool| -> u32 {
             let lanes = lanes.iter().filter(|lane| of(lane));
-            lanes.filter_map(|lane| sim.under_way.get(&lane.endpoint)).sum()
+            lanes
+                .filter_map(|lane| sim.under_way.get(&lane.endpoint))
+                .sum()
         };
         assert!(sum(&|_| true) <= 10);
         for lane in &lanes {
@@ -325,7 +345,11 @@ fn limits_hold_at_every_level() {
             assert!(sum(&|other| other.endpoint == lane.endpoint) <= 3);
         }
     }
-    assert!(sim.started.len() > 150, "{} of 200 possible", sim.started.len());
+    assert!(
+        sim.started.len() > 150,
+        "{} of 200 possible",
+        sim.started.len()
+    );
 }
 
 #[test]
@@ -374,7 +398,14 @@ fn retries_come_back_when_due_and_nothing_polls_in_between() {
     sim.run_for(Duration::from_secs(200));
     assert_eq!(sim.started.len(), 100);
     let due = sim.scheduler.next_wake().unwrap();
-    assert_eq!(due, *sim.parked[&lane.endpoint].keys().map(|(due, _)| due).min().unwrap());
+    assert_eq!(
+        due,
+        *sim.parked[&lane.endpoint]
+            .keys()
+            .map(|(due, _)| due)
+            .min()
+            .unwrap()
+    );
     assert_eq!(sim.run_for(Duration::from_secs(99)), 0, "no wake-up before");
     sim.receiver(&lane, 10, Feedback::Success);
     sim.run_for(Duration::from_secs(10));
@@ -557,7 +588,11 @@ fn disabling_fails_what_waits_in_memory_and_store() {
     }));
     sim.run_for(HOUR);
     assert_eq!(sim.settled.len(), 200);
-    assert!(sim.settled.iter().all(|row| row.state == DeliveryState::Failed));
+    assert!(
+        sim.settled
+            .iter()
+            .all(|row| row.state == DeliveryState::Failed)
+    );
     assert!(sim.parked[&lane.endpoint].is_empty());
     assert_eq!(sim.scheduler.next_wake(), None);
 }
@@ -570,11 +605,16 @@ fn silence_ends_in_disabling_only_after_days_and_enough_failures() {
     sim.retry_in = 6 * HOUR;
     sim.deliver(&lane, 1);
     sim.run_for(4 * 24 * HOUR);
-    assert!(matches!(sim.health[..], [HealthChange::Failing(_)]), "{:?}", sim.health);
+    assert!(
+        matches!(sim.health[..], [HealthChange::Failing(_)]),
+        "{:?}",
+        sim.health
+    );
     sim.run_for(24 * HOUR + 7 * HOUR);
     assert!(
         matches!(sim.health[..], [HealthChange::Failing(from), HealthChange::Silent(since), ..] if from == since),
-        "{:?}", sim.health
+        "{:?}",
+        sim.health
     );
 }
 
@@ -599,7 +639,11 @@ fn a_flickering_receiver_writes_nothing() {
     let mut sim = Sim::new(limits());
     let lane = spec(1, 1, 1);
     for round in 0..100 {
-        let says = if round % 2 == 0 { Feedback::Failure } else { Feedback::Success };
+        let says = if round % 2 == 0 {
+            Feedback::Failure
+        } else {
+            Feedback::Success
+        };
         sim.receiver(&lane, 10, says);
         sim.deliver(&lane, 1);
         sim.run_for(SECOND);
@@ -651,6 +695,10 @@ fn idle_lanes_are_forgotten_past_a_number() {
         sim.deliver(&lane, 1);
         sim.run_for(Duration::from_millis(10));
     }
-    assert!(sim.scheduler.lanes.len() <= 101, "{}", sim.scheduler.lanes.len());
+    assert!(
+        sim.scheduler.lanes.len() <= 101,
+        "{}",
+        sim.scheduler.lanes.len()
+    );
     assert_eq!(sim.settled.len(), 500);
 }

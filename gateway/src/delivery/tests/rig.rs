@@ -24,7 +24,7 @@ use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
     Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryRow,
     DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, OnFailure,
-    OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, SystemClock, Timestamp, Uid,
+    OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, SystemClock, Timestamp, Uid,
     VersionPin,
 };
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `whsec_` and 24 bytes.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// 32 bytes.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A gateway without its API.
 pub(crate) struct Rig {
@@ -98,7 +101,7 @@ impl Setup {
             store: Arc::clone(&store),
             outbound: Arc::new(Outbound::new(&outbound).unwrap()),
             sandbox: Arc::clone(&sandbox),
-            vault: vault(),
+            vault: Arc::new(vault()),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };

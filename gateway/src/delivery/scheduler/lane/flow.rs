@@ -1,0 +1,156 @@
+//! Which of a lane's deliveries goes next, and when it may: rate, concurrency, rest.
+
+use super::{Held, Lane};
+use crate::delivery::scheduler::health::HealthChange;
+use crate::delivery::scheduler::{Action, Feedback, Item, Limits, Start};
+use crate::domain::{Seq, Timestamp};
+
+/// First tries go before retries, but one start in so many is a retry where some wait. Chosen: retries get
+/// a fifth of a busy lane and never starve.
+const RETRY_EVERY: u8 = 5;
+
+impl Lane {
+    /// Bytes of the delivery that would start now; none if nothing may.
+    pub(in crate::delivery::scheduler) fn next_bytes(&self, now: Timestamp) -> Option<u32> {
+        if !self.startable(now) {
+            return None;
+        }
+        let fronts = [&self.manual, &self.first, &self.retries];
+        fronts
+            .into_iter()
+            .find_map(|queue| queue.front())
+            .map(|item| item.bytes)
+    }
+
+    pub(in crate::delivery::scheduler) fn startable(&self, now: Timestamp) -> bool {
+        self.has_room()
+            && self.rate.wait(now).is_none()
+            && (!self.manual.is_empty() || (self.has_scheduled() && !self.rests(now)))
+    }
+
+    pub(in crate::delivery::scheduler) fn start(&mut self, now: Timestamp) -> Option<Start> {
+        let item = self.pick(now)?;
+        self.rate.take(now);
+        self.in_flight += 1;
+        self.held
+            .insert(item.message, Held::InFlight(self.concurrency.round()));
+        Some(Start {
+            lane: self.spec.endpoint,
+            app: self.spec.app,
+            item,
+        })
+    }
+
+    fn pick(&mut self, now: Timestamp) -> Option<Item> {
+        if let Some(item) = self.manual.pop_front() {
+            return Some(item);
+        }
+        if self.rests(now) {
+            return None;
+        }
+        let retry_turn = self.since_retry + 1 >= RETRY_EVERY || self.first.is_empty();
+        if retry_turn && let Some(item) = self.retries.pop_front() {
+            self.since_retry = 0;
+            return Some(item);
+        }
+        self.since_retry = (self.since_retry + 1).min(RETRY_EVERY);
+        self.first.pop_front()
+    }
+
+    fn has_room(&self) -> bool {
+        self.closed.is_none() && !self.spec.paused && self.in_flight < self.concurrency.limit()
+    }
+
+    fn has_scheduled(&self) -> bool {
+        !self.first.is_empty() || !self.retries.is_empty()
+    }
+
+    pub(super) fn rests(&self, now: Timestamp) -> bool {
+        self.rests_until.is_some_and(|until| until > now)
+    }
+
+    pub(in crate::delivery::scheduler) fn finished(
+        &mut self,
+        now: Timestamp,
+        message: Seq,
+        feedback: Feedback,
+        limits: &Limits,
+    ) -> Option<HealthChange> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let round = match self.held.get_mut(&message) {
+            Some(held) => match *held {
+                Held::InFlight(round) => {
+                    *held = Held::Recording;
+                    round
+                }
+                Held::InFlightAgain(round) => {
+                    *held = Held::RecordingAgain;
+                    round
+                }
+                // The record overtook this message.
+                _ => self.concurrency.round(),
+            },
+            None => self.concurrency.round(),
+        };
+        match feedback {
+            Feedback::Success => {
+                self.concurrency.grow();
+                self.rests_until = None;
+                self.health.success()
+            }
+            Feedback::Failure => self.health.failure(now, &limits.silence),
+            Feedback::Overloaded(wait) => {
+                if self.concurrency.shrink(round) {
+                    let wait = wait.unwrap_or(limits.slow_down_floor);
+                    self.rests_until = Some(now.after(wait));
+                }
+                self.health.failure(now, &limits.silence)
+            }
+            Feedback::NotAsked => {
+                self.rate.refund();
+                None
+            }
+        }
+    }
+
+    /// The attempt was not made: the delivery goes back to where it came from.
+    pub(in crate::delivery::scheduler) fn postpone(
+        &mut self,
+        until: Timestamp,
+        item: Item,
+        actions: &mut Vec<Action>,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.rate.refund();
+        if self.closed.is_some() {
+            return self.settle(item, actions);
+        }
+        self.held.insert(item.message, Held::Waiting);
+        self.rests_until = self.rests_until.max(Some(until));
+        // A manual one is not held back by a resting lane, and would be tried again at once.
+        if item.tries == 0 {
+            self.first.push_front(item);
+        } else {
+            self.retries.push_front(item);
+        }
+    }
+
+    /// The first moment at which time alone lets this lane do something that it can not do now.
+    pub(in crate::delivery::scheduler) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.spec.paused && self.closed.is_none() {
+            return None;
+        }
+        let rested = (self.has_scheduled() && self.closed.is_none())
+            .then_some(self.rests_until)
+            .flatten();
+        let allowed = (self.has_room() && self.window_len() > 0)
+            .then(|| self.rate.wait(now))
+            .flatten();
+        let ahead = |moment: &Timestamp| *moment > now;
+        [rested, allowed, self.next_due]
+            .into_iter()
+            .flatten()
+            .filter(ahead)
+            .min()
+    }
+}
