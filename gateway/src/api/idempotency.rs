@@ -13,7 +13,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use parking_lot::Mutex;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::auth::Caller;
 use super::error::ApiError;
@@ -97,8 +96,8 @@ impl Twin {
         let Some(key) = self.key else {
             return work(Pending { record: None }).await.map(Once::Done);
         };
-        let request = digest(&self.method, &self.path, body);
-        let full_key = (caller.key_scope(), key);
+        let request = Digest::of(body);
+        let full_key = (scope(caller, &self.method, &self.path), key);
         let turn = state.twins.enter(&full_key);
         let _turn = turn.wait().await;
         let now = state.clock.now();
@@ -192,15 +191,12 @@ fn replay(record: &IdempotencyRecord, request: Digest) -> Result<Answer, ApiErro
     })
 }
 
-/// Each part with its length, so that no two requests read alike.
-fn digest(method: &Method, path: &str, body: &[u8]) -> Digest {
+/// Who asks for what: the same key at another path, or of another caller, is another request.
+pub(super) fn scope(caller: &Caller, method: &Method, path: &str) -> String {
     let path = path.strip_suffix('/').unwrap_or(path);
-    let head = format!(
-        "{method} {} {path} {}",
-        path.len(),
-        hex::encode(Sha256::digest(body))
-    );
-    Digest::of(head.as_bytes())
+    // As a digest, since a path may be longer than a key of the store should be.
+    let place = Digest::of(format!("{method} {path}").as_bytes());
+    format!("{} {}", caller.key_scope(), place.to_hex())
 }
 
 /// A request's place among its twins.
