@@ -35,6 +35,7 @@ pub struct GatewayBuilder {
     allow_subnets: Vec<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    own_group: bool,
 }
 
 /// A running gateway, or one that was stopped and can be started again.
@@ -67,6 +68,7 @@ impl Gateway {
             allow_subnets: vec!["127.0.0.0/8".to_owned()],
             args: Vec::new(),
             env: Vec::new(),
+            own_group: false,
         }
     }
 
@@ -274,6 +276,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// A process group of its own: Ctrl-C in the terminal reaches who started the gateway, who then ends it.
+    pub fn own_group(mut self) -> Self {
+        self.own_group = true;
+        self
+    }
+
     /// Another place for the data.
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.data_dir = dir.into();
@@ -365,6 +373,9 @@ impl GatewayBuilder {
             .env("RUST_BACKTRACE", "1")
             .envs(self.env.iter().cloned())
             .kill_on_drop(true);
+        if self.own_group {
+            command.process_group(0);
+        }
         command
     }
 

@@ -133,6 +133,17 @@ impl Receiver {
         .await
     }
 
+    /// The request after the first `seen`, however long it takes: for who watches.
+    ///
+    /// # Panics
+    /// When the receiver has stopped.
+    pub async fn next_after(&self, seen: usize) -> Received {
+        let mut count = self.shared.count.subscribe();
+        let arrived = count.wait_for(|count| *count > seen).await.map(drop);
+        arrived.expect("the receiver is running");
+        lock(&self.shared.got)[seen].clone()
+    }
+
     /// What `find` makes of the requests, asked anew at every request.
     ///
     /// # Panics

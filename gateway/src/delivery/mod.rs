@@ -35,7 +35,7 @@ mod ticket;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::http::{AttemptLimits, attempt};
 pub use config::{AutoDisable, Config, InFlight};

@@ -32,6 +32,12 @@ use crate::store::{
 /// or a store that reopens is back within a second.
 const POSTPONE: Duration = Duration::from_secs(1);
 
+/// The endpoint as it stands can not be delivered to.
+const NOT_SENDABLE: Ended = Ended::Asked(Verdict::Retry {
+    not_before: None,
+    slow_down: false,
+});
+
 /// What attempts are made with.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -156,7 +162,8 @@ impl Worker {
         let at = self.clock.wall();
         let (target, headers) = match self.request(delivery, &send, at) {
             Ok(request) => request,
-            Err(why) => return Ok(Tried::unsent(Ended::Unsent, at, why, plugins)),
+            // As good as a receiver that does not answer: an endpoint that stays so is disabled one day.
+            Err(why) => return Ok(Tried::unsent(NOT_SENDABLE, at, why, plugins)),
         };
         let body = send.payload.clone();
         let clock = self.clock.as_ref();

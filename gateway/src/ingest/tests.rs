@@ -1,1 +1,150 @@
+//! Submissions against a gateway without its API.
 
+use bytes::Bytes;
+
+use super::IngestError;
+use crate::delivery::tests::rig::{Receiver, Rig, Setup};
+use crate::domain::{Digest, Timestamp, Uid};
+use crate::store::{IdempotencyRecord, StoreError};
+
+#[tokio::test]
+async fn a_message_is_on_disk_when_it_is_answered() {
+    let rig = Rig::start().await;
+    let mut event = rig.submission("{}");
+    event.tags = vec!["a".to_owned()];
+    let message = rig.try_submit(event).await.unwrap();
+    assert_eq!(
+        rig.store.message(message.seq).await.unwrap(),
+        Some(message.clone())
+    );
+    let payload = rig.store.payload(message.seq).await.unwrap();
+    assert_eq!(payload, Some(Bytes::from_static(b"{}")));
+    assert_eq!(message.payload_len, 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_oversized_payload_is_refused_with_both_numbers() {
+    let rig = Rig::start().await;
+    let limit = 1 << 20;
+    rig.submit(vec![b'x'; limit]).await;
+    let refused = rig.try_submit(rig.submission(vec![b'x'; limit + 1])).await;
+    assert!(
+        matches!(refused, Err(IngestError::TooLarge { given, limit: l }) if given == limit + 1 && l == limit)
+    );
+    assert!(rig.metrics_text().contains("outcome=\"refused\"} 1"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_taken_event_id_names_the_message_that_has_it() {
+    let rig = Rig::start().await;
+    let mut event = rig.submission("{}");
+    event.event_id = Some(Uid::parse("order-7").unwrap());
+    let first = rig.try_submit(event.clone()).await.unwrap();
+    let twin = rig.try_submit(event).await;
+    assert!(matches!(twin, Err(IngestError::EventIdTaken { existing }) if existing == first.id));
+    assert!(rig.metrics_text().contains("outcome=\"duplicate\"} 1"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_answers_record_is_committed_with_the_message() {
+    let rig = Rig::start().await;
+    let record = |body: &str| IdempotencyRecord {
+        scope: "org".to_owned(),
+        key: "k".to_owned(),
+        request: Digest::of(b"request"),
+        status: 202,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        expires_at: Timestamp::from_millis(u64::MAX),
+    };
+    let first = rig
+        .ingest
+        .submit(rig.submission("{}"), |message| {
+            Some(record(&message.id.to_string()))
+        })
+        .await
+        .unwrap();
+    let twin = rig
+        .ingest
+        .submit(rig.submission("{}"), |_| Some(record("other")))
+        .await;
+    let Err(IngestError::IdempotencyKeyTaken(answer)) = twin else {
+        panic!("{twin:?}")
+    };
+    assert_eq!(answer.body, first.message.id.to_string());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_in_flight_are_bounded() {
+    let mut setup = Setup::default();
+    setup.ingest.in_flight_bytes = 10;
+    let rig = setup.start().await;
+    rig.submit("ten bytes!").await;
+    let refused = rig.try_submit(rig.submission("eleven more")).await;
+    let Err(IngestError::Overloaded { retry_after }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(!retry_after.is_zero());
+    rig.submit("ten again.").await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_is_a_refusal_with_a_time() {
+    let rig = Rig::start().await;
+    rig.store.close().await.unwrap();
+    let refused = rig.try_submit(rig.submission("{}")).await;
+    assert!(matches!(
+        refused,
+        Err(IngestError::Unavailable {
+            source: StoreError::Closed,
+            ..
+        })
+    ));
+    rig.kill().await;
+}
+
+#[tokio::test]
+async fn what_the_queue_to_fan_out_does_not_take_is_delivered_all_the_same() {
+    let mut setup = Setup::default();
+    setup.ingest.fan_out_queue = 1;
+    setup.delivery.lane_queue = 1;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    for _ in 0..8 {
+        rig.endpoint(&receiver.url(), |_| {}).await;
+    }
+    let submitting = (0..100).map(|n| rig.submit(n.to_string()));
+    futures_util::future::join_all(submitting).await;
+    for _ in 0..800 {
+        receiver.next().await;
+    }
+    rig.stop().await;
+    assert!(receiver.unseen().await.is_none(), "each once");
+}
+
+#[tokio::test]
+async fn a_backlog_of_fan_out_is_bounded_too() {
+    let mut setup = Setup::default();
+    setup.ingest.fan_out_queue = 1;
+    setup.ingest.fan_out_backlog = 3;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("the outbox has been read").await;
+    receiver.next().await;
+    let mut refused = 0;
+    let submitting = (0..200).map(|n| rig.try_submit(rig.submission(n.to_string())));
+    for result in futures_util::future::join_all(submitting).await {
+        match result {
+            Ok(_) => {}
+            Err(IngestError::Overloaded { .. }) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0, "nothing ran between these submissions");
+    rig.stop().await;
+}

@@ -405,6 +405,7 @@ async fn a_full_disk_heals() {
         matches!(refusal, StoreError::Closed | StoreError::DiskFull { .. }),
         "{refusal:?}"
     );
+    println!("full disk: {} accepted, then {refusal:?}", acked.len());
     std::fs::remove_file(&filler).unwrap();
     let again = accept_again(&store).await;
     assert!(acked.iter().all(|message| message.seq < again.seq));

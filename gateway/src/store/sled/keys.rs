@@ -23,6 +23,17 @@
 //! | `EXPIRY` | hour, seq | list of what expires in that hour | one row a group and hour |
 //!
 //! A plain life is eight row writes: four to accept (and a share of `EXPIRY`), three to record, one removal.
+//!
+//! Segment and chunk sizes were chosen by CPU time a life (accept, read, record; 64 callers, a shared machine
+//! of two cores on which only CPU time is comparable, two runs; `measure` repeats it). No blobs in any run.
+//!
+//! | segment, chunk | 1 KiB message | 16 KiB | 1 MiB | bytes on disk per byte, 16 KiB |
+//! |---|---|---|---|---|
+//! | 512 KiB, 4 KiB | 30 us | 72-81 us | 5.4-5.5 ms | 1.6 |
+//! | 4 MiB, 16 KiB | 25-28 us | 131 us | 7.7 ms | 1.8 |
+//! | 16 MiB, 64 KiB | 30-34 us | 122-173 us | 5.5-7.1 ms | 1.9 |
+//!
+//! A row of the tree is rewritten with its leaf, so long rows are copied again for each neighbour.
 
 use sled::IVec;
 

@@ -401,3 +401,59 @@ fn the_reserve_is_made_and_given_up() {
     full.give_up_reserve();
     assert!(!path.exists());
 }
+
+/// A client of a backup may stop reading and stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_nobody_reads_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    for _ in 0..100 {
+        accept(&store, vec![b'e'; 100_000]).await;
+    }
+    let mut copy = store.export().await.unwrap();
+    copy.recv().await.unwrap().unwrap();
+    accept(&store, "{}").await;
+    drop(store);
+    open_in(config(directory.path())).unwrap();
+    let last = async {
+        while let Some(piece) = copy.recv().await {
+            if piece.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(last.await, "a copy that is not complete says so");
+}
+
+/// Reads of rows that are being replaced are not taken for damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaced_chunks_are_not_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(open_in(config(directory.path())).unwrap());
+    let record = Record {
+        kind: Kind::EventType,
+        id: "a".into(),
+        parent: "org".into(),
+        uid: None,
+        seq: Seq(0),
+        revision: 0,
+        body: vec![b'0'; 200_000].into(),
+    };
+    let insert = vec![Write::Insert(record)];
+    let mut record = store.commit(insert, None).await.unwrap().remove(0);
+    let reader = store.clone();
+    let reading = tokio::spawn(async move {
+        for _ in 0..400 {
+            let read = reader.record_by_id(Kind::EventType, "a").await.unwrap();
+            let body = read.unwrap().body;
+            assert!(body.iter().all(|byte| *byte == body[0]));
+        }
+    });
+    while !reading.is_finished() {
+        record.body = vec![b'0' + (record.revision % 10) as u8; 200_000].into();
+        let change = vec![Write::Update(record)];
+        record = store.commit(change, None).await.unwrap().remove(0);
+    }
+    reading.await.unwrap();
+}
