@@ -9,6 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt as _;
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 use tracing::Instrument as _;
 
@@ -202,7 +203,10 @@ async fn surround(request: Request, next: Next) -> Response {
         response
     };
     let mut response = answer.instrument(span).await;
-    response.headers_mut().insert(REQUEST_ID, id);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    // Answers hold tenants' data, secrets and tokens.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
