@@ -203,7 +203,7 @@ pub(crate) async fn put(
     path: PathNames,
     Json(wanted): Json<ApplicationIn>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let name = path.new_name("app_id")?;
+    let name = path.name("app_id")?;
     let (status, app) = match state.store.find::<Application>(org, name.as_str()).await? {
         Some(found) => {
             let checked = wanted.check(&state)?;

@@ -70,7 +70,7 @@ pub(crate) async fn put(
     path: PathNames,
     Json(mut wanted): Json<EndpointIn>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let name = path.new_name("endpoint_id")?;
+    let name = path.name("endpoint_id")?;
     let found = state
         .store
         .find::<Endpoint>(app.value.id, name.as_str())

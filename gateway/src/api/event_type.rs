@@ -239,7 +239,7 @@ pub(crate) async fn put(
     path: PathNames,
     Json(wanted): Json<EventTypeIn>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let name = path.new_name("event_type_name")?;
+    let name = path.name("event_type_name")?;
     let checked = wanted.check()?;
     let now = state.clock.wall();
     let (status, event_type) = match state.store.find::<EventType>(org, name.as_str()).await? {

@@ -221,26 +221,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathNames {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // Only a percent-encoded byte outside UTF-8 fails: nothing has such a name.
         RawPathParams::from_request_parts(parts, state)
             .await
             .map(Self)
-            .map_err(|_| ApiError::NotFound("path".to_owned()))
+            .map_err(|_| ApiError::invalid(["path"], "is not UTF-8"))
     }
 }
 
 impl PathNames {
-    /// The parameter as a name, an identifier or a uid: what can not be one is not found.
+    /// The parameter as a name: an identifier or a uid.
     pub(crate) fn name(&self, parameter: &str) -> Result<Uid, ApiError> {
-        let noun = parameter
-            .trim_end_matches("_id")
-            .trim_end_matches("_name")
-            .replace('_', " ");
-        Uid::parse(self.text(parameter)).map_err(|_| ApiError::NotFound(noun))
-    }
-
-    /// The parameter as the name of something that may be made.
-    pub(crate) fn new_name(&self, parameter: &str) -> Result<Uid, ApiError> {
         let name = Uid::parse(self.text(parameter));
         name.map_err(|fault| ApiError::invalid(["path", parameter], fault.to_string()))
     }

@@ -96,8 +96,8 @@ impl Twin {
         let Some(key) = self.key else {
             return work(Pending { record: None }).await.map(Once::Done);
         };
-        let request = Digest::of(body);
-        let full_key = (scope(caller, &self.method, &self.path), key);
+        let request = digest(&self.method, &self.path, body);
+        let full_key = (caller.key_scope(), key);
         let turn = state.twins.enter(&full_key);
         let _turn = turn.wait().await;
         let now = state.clock.now();
@@ -191,12 +191,11 @@ fn replay(record: &IdempotencyRecord, request: Digest) -> Result<Answer, ApiErro
     })
 }
 
-/// Who asks for what: the same key at another path, or of another caller, is another request.
-pub(super) fn scope(caller: &Caller, method: &Method, path: &str) -> String {
+/// Of fixed-size parts and the path between them, so that no two requests read alike.
+fn digest(method: &Method, path: &str, body: &[u8]) -> Digest {
     let path = path.strip_suffix('/').unwrap_or(path);
-    // As a digest, since a path may be longer than a key of the store should be.
-    let place = Digest::of(format!("{method} {path}").as_bytes());
-    format!("{} {}", caller.key_scope(), place.to_hex())
+    let body = Digest::of(body).to_hex();
+    Digest::of(format!("{method} {path} {body}").as_bytes())
 }
 
 /// A request's place among its twins.

@@ -23,6 +23,7 @@ mod auth;
 mod backup;
 mod config;
 mod destination;
+mod drain;
 mod endpoint;
 mod endpoint_headers;
 mod endpoint_secret;
