@@ -15,7 +15,7 @@ use super::paging::{Page, Paging};
 use super::patch::{Patch, not_null};
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
-use super::validate::Faults;
+use super::validate::{Faults, not_empty};
 use crate::domain::{Application, ApplicationId, OrganizationId, Uid};
 use crate::store::{StoreError, records};
 
@@ -26,6 +26,7 @@ const MAX_NAME: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApplicationIn {
+    #[serde(deserialize_with = "not_empty")]
     name: String,
     #[serde(default)]
     uid: Patch<Uid>,
@@ -104,7 +105,7 @@ impl ApplicationIn {
 
     fn check(self, state: &ApiState) -> Result<Checked, ApiError> {
         let mut faults = Faults::default();
-        faults.text(&self.name, "name", MAX_NAME);
+        faults.at_most(&self.name, "name", MAX_NAME);
         let throttle_rate = faults.either(
             self.throttle_rate,
             "throttleRate",

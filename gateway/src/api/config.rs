@@ -18,6 +18,11 @@ pub struct Config {
     pub page_bytes: usize,
     /// Milliseconds for a body to arrive; 30,000. Past it 408.
     pub body_timeout_ms: u64,
+    /// Bytes of a body that nobody wanted which are read and dropped, so that its sender hears the answer;
+    /// 8 MiB. Past it the connection is closed.
+    pub drain_bytes: usize,
+    /// Milliseconds for that; 2,000.
+    pub drain_timeout_ms: u64,
     /// Endpoints of one application; 1,000.
     pub endpoints_per_application: usize,
     /// Plugins of one chain; 8.
@@ -47,6 +52,8 @@ impl Default for Config {
             body_budget_bytes: 64 << 20,
             page_bytes: 16 << 20,
             body_timeout_ms: 30_000,
+            drain_bytes: 8 << 20,
+            drain_timeout_ms: 2_000,
             endpoints_per_application: 1_000,
             chain_length: 8,
             headers: 64,

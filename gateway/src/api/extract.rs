@@ -15,7 +15,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
 use super::state::{ApiState, Shared};
+use super::validate::Fault;
 use crate::domain::Uid;
+
+/// Faults told of one body. Chosen: more than anybody mends at once.
+const MAX_FAULTS: usize = 16;
 
 /// A body in memory, with its share of the budget for bodies.
 #[derive(Debug)]
@@ -85,18 +89,23 @@ impl JsonBody {
         &self.0.bytes
     }
 
-    /// Reads the object; the fault of a value names the way to it.
-    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+    /// Reads the object. Every fault that can be seen is told, each with the way to it.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         parse(&self.0.bytes)
     }
 
     /// Like [`Self::parse`], where nothing at all stands for an object without fields.
-    pub(crate) fn parse_or_empty<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+    pub(crate) fn parse_or_empty<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         if self.0.bytes.is_empty() {
             parse(b"{}")
         } else {
             self.parse()
         }
+    }
+
+    /// Reads the object into what borrows from it. The first fault is told.
+    pub(crate) fn parse_borrowed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+        read(object(&self.0.bytes)?)
     }
 }
 
@@ -108,7 +117,16 @@ impl FromRequest<Shared> for JsonBody {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = object(bytes)?;
+    read(text).map_err(|first| match every_fault::<T>(text) {
+        faults if faults.is_empty() => first,
+        faults => ApiError::Invalid(faults),
+    })
+}
+
+/// The text of a body that begins like an object.
+fn object(bytes: &[u8]) -> Result<&str, ApiError> {
     let fault = |msg: &str| ApiError::invalid(["body"], msg);
     let text = std::str::from_utf8(bytes).map_err(|_| fault("is not UTF-8"))?;
     match text
@@ -116,20 +134,49 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
         .chars()
         .next()
     {
-        None => return Err(fault("a JSON object is required")),
+        None => Err(fault("a JSON object is required")),
         // A derived reader would take a list as the fields in their order.
-        Some('{') => {}
-        Some(_) => return Err(fault("must be a JSON object")),
+        Some('{') => Ok(text),
+        Some(_) => Err(fault("must be a JSON object")),
     }
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ApiError> {
     // The reader bounds nesting at 128 levels, and skips what it ignores without recursion.
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(located)?;
-    reader.end().map_err(|error| fault(&error.to_string()))?;
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| ApiError::Invalid(vec![located(error)]))?;
+    reader
+        .end()
+        .map_err(|error| ApiError::invalid(["body"], error.to_string()))?;
     Ok(value)
 }
 
+/// A reader stops at its first fault: the field of each fault is taken out until the rest can be read.
+fn every_fault<T: DeserializeOwned>(text: &str) -> Vec<Fault> {
+    let Ok(mut fields) = serde_json::from_str::<serde_json::Map<_, _>>(text) else {
+        return Vec::new();
+    };
+    let mut faults: Vec<Fault> = Vec::new();
+    while faults.len() < MAX_FAULTS {
+        let rest = serde_json::Value::Object(fields.clone());
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(rest) else {
+            break;
+        };
+        let fault = located(error);
+        let Some(field) = fault.loc.get(1) else { break };
+        // Missing, for it was taken out or never there: nothing behind it can be seen.
+        if faults.iter().any(|known| known.loc.get(1) == Some(field)) {
+            break;
+        }
+        fields.remove(field);
+        faults.push(fault);
+    }
+    faults
+}
+
 /// The fault with the way to it; the way to a missing field ends with that field.
-fn located(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+fn located(error: serde_path_to_error::Error<serde_json::Error>) -> Fault {
     let mut loc = vec!["body".to_owned()];
     loc.extend(error.path().iter().filter_map(|segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),
@@ -148,7 +195,7 @@ fn located(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     loc.extend(missing.map(str::to_owned));
-    ApiError::invalid(loc, msg)
+    Fault::new(loc, msg)
 }
 
 /// A JSON body, parsed.
@@ -174,7 +221,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PathNames {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // Only a percent-encoded byte outside UTF-8 fails: nothing has such a name.
         RawPathParams::from_request_parts(parts, state)
             .await
             .map(Self)
@@ -185,8 +231,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathNames {
 impl PathNames {
     /// The parameter as a name: an identifier or a uid.
     pub(crate) fn name(&self, parameter: &str) -> Result<Uid, ApiError> {
-        let text = self.text(parameter);
-        Uid::parse(text).map_err(|fault| ApiError::invalid(["path", parameter], fault.to_string()))
+        let name = Uid::parse(self.text(parameter));
+        name.map_err(|fault| ApiError::invalid(["path", parameter], fault.to_string()))
     }
 
     /// The parameter as it is; empty if the route has none of that name.
@@ -203,7 +249,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::api::validate::Fault;
 
     #[derive(Debug, Deserialize)]
     struct Wanted {
@@ -255,6 +300,15 @@ mod tests {
             );
         }
         assert_eq!(faults(br#" {"name":"a","unknown":[{}]}"#), []);
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let found = faults(br#"{"name":5,"metadata":{"k":1},"types":["ok","not ok"]}"#);
+        let loc: Vec<String> = found.iter().map(|fault| fault.loc.join("/")).collect();
+        assert_eq!(loc, ["body/metadata/k", "body/name", "body/types/1"]);
+        let found = faults(br#"{"types":5}"#);
+        assert_eq!(found.len(), 2, "{found:?}");
     }
 
     #[test]

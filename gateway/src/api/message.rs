@@ -209,7 +209,7 @@ pub(crate) async fn create(
         .message_bytes
         .saturating_add(state.config.json_bytes);
     let body = JsonBody::receive(&state, request, most).await?;
-    let mut wanted: MessageIn<'_> = body.parse()?;
+    let mut wanted: MessageIn<'_> = body.parse_borrowed()?;
     let name = path.name("app_id")?;
     let payload = wanted.payload;
     let application = wanted.application.take();

@@ -2,9 +2,9 @@
 //! requests into calls of the other rooms and their answers into JSON; decides who may do what. Must never
 //! open a connection, read a clock of its own or show a cause or a secret to a caller.
 //!
-//! Shared by all resources: [`error`], [`extract`], [`query`], [`validate`], [`paging`], [`patch`],
-//! [`idempotency`], [`token`] and [`auth`] (who calls), [`access`] (what a route needs), [`state`].
-//! One file for each resource. [`router`] is the table of routes.
+//! Shared by all resources: `error`, `extract`, `query`, `validate`, `paging`, `patch`,
+//! `idempotency`, `token` and `auth` (who calls), `access` (what a route needs), `state`.
+//! One file for each resource. `router` is the table of routes.
 //!
 //! Where this differs from the contract, on purpose:
 //! - `eventTypes` is also `filterTypes` and `throttleRate` also `rateLimit`, and an endpoint has `version` 1,
@@ -23,6 +23,7 @@ mod auth;
 mod backup;
 mod config;
 mod destination;
+mod drain;
 mod endpoint;
 mod endpoint_headers;
 mod endpoint_secret;

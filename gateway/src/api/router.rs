@@ -4,18 +4,19 @@
 use std::panic::AssertUnwindSafe;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt as _;
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::state::Shared;
 use super::{
-    application, attempt, backup, destination, endpoint, endpoint_headers, endpoint_secret,
+    application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
     event_type, health, message, plugin, plugin_chain, plugin_upload, resend, session,
 };
 
@@ -37,7 +38,7 @@ pub fn router(state: Shared) -> Router {
         .0
         .fallback(async || ApiError::NotFound("path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn(surround))
+        .layer(middleware::from_fn_with_state(state.clone(), surround))
         .with_state(state)
 }
 
@@ -177,7 +178,8 @@ impl Routes {
 }
 
 /// Gives the request an id and a span; turns a panic into an answer.
-async fn surround(request: Request, next: Next) -> Response {
+async fn surround(State(state): State<Shared>, request: Request, next: Next) -> Response {
+    let (request, unread) = drain::lend(request);
     let id = request_id(&request);
     let route = request
         .extensions()
@@ -202,7 +204,11 @@ async fn surround(request: Request, next: Next) -> Response {
         response
     };
     let mut response = answer.instrument(span).await;
-    response.headers_mut().insert(REQUEST_ID, id);
+    unread.drain(&state.config).await;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    // Answers hold tenants' data, secrets and tokens.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

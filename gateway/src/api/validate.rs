@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer, Serialize};
 
 use super::error::ApiError;
 use crate::domain::Uid;
@@ -160,5 +161,15 @@ impl Faults {
             }
             (value, other) => value.or(other),
         }
+    }
+}
+
+/// For `#[serde(deserialize_with = …)]`: a text that may not be empty, told with the other faults of reading.
+pub(crate) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        Err(D::Error::custom("must not be empty"))
+    } else {
+        Ok(text)
     }
 }

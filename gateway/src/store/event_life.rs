@@ -154,7 +154,7 @@ pub struct AttemptFilter {
     pub after: Option<Timestamp>,
     /// Ended so.
     pub status: Option<AttemptStatus>,
-    /// Hundreds of the receiver's status code; 200 for 200 to 299.
+    /// Hundreds of the receiver's status code; 200 for 200 to 299, 0 where no answer came.
     pub status_code_class: Option<u16>,
     /// At this endpoint.
     pub endpoint: Option<EndpointId>,
@@ -169,13 +169,13 @@ pub struct AttemptFilter {
 impl AttemptFilter {
     /// Whether the list shows this attempt.
     pub fn matches(&self, attempt: &Attempt) -> bool {
-        let class = attempt.response_code.map(|code| code / 100 * 100);
+        let class = attempt.response_code.map_or(0, |code| code / 100 * 100);
         self.before.is_none_or(|end| attempt.at < end)
             && self.after.is_none_or(|start| attempt.at > start)
             && self.status.is_none_or(|status| attempt.status == status)
             && self
                 .status_code_class
-                .is_none_or(|wanted| class == Some(wanted))
+                .is_none_or(|wanted| class == wanted)
             && self
                 .endpoint
                 .is_none_or(|endpoint| attempt.delivery.endpoint == endpoint)

@@ -34,7 +34,7 @@ impl Api {
         msg: &str,
         endpoint: &str,
         state: DeliveryState,
-        code: u16,
+        code: Option<u16>,
     ) {
         let store = &self.state.store;
         let message = store
@@ -62,7 +62,7 @@ impl Api {
             } else {
                 AttemptStatus::Fail
             },
-            response_code: Some(code),
+            response_code: code,
             response: "thanks".to_owned(),
             url: URL.to_owned(),
             trigger: Trigger::Scheduled,
@@ -296,8 +296,8 @@ async fn attempts_and_destinations_are_shown() {
         trigger: Trigger::Scheduled,
     };
     let lease = api.lease().await;
-    api.attempted(&lease, &app, msg, &early, parked, 503).await;
-    api.attempted(&lease, &app, msg, &early, DeliveryState::Success, 200)
+    api.attempted(&lease, &app, msg, &early, parked, None).await;
+    api.attempted(&lease, &app, msg, &early, DeliveryState::Success, Some(200))
         .await;
     let places = api.get(&format!("{app}/msg/m/endpoint")).await.ok(200);
     let stands: Vec<_> = places["data"]
@@ -314,7 +314,8 @@ async fn attempts_and_destinations_are_shown() {
         ]
     );
     assert_eq!(places["data"][0]["statusText"], "pending");
-    api.attempted(&lease, &app, msg, &other, parked, 500).await;
+    api.attempted(&lease, &app, msg, &other, parked, Some(500))
+        .await;
     let places = api.get(&format!("{app}/msg/m/endpoint")).await.ok(200);
     assert_eq!(places["data"][0]["nextAttempt"], due.to_string());
 
@@ -368,6 +369,11 @@ async fn attempts_and_destinations_are_shown() {
         .await
         .ok(200);
     assert_eq!(whole["data"][0]["msg"]["payload"], json!({"p": 1}));
+    let silent = api
+        .get(&format!("{by_endpoint}?status_code_class=0"))
+        .await
+        .ok(200);
+    assert_eq!(silent["data"].as_array().unwrap().len(), 1);
     let none = api
         .get(&format!("{app}/attempt/endpoint/{}", last(&late)))
         .await
