@@ -122,7 +122,7 @@ async fn start_errors_say_what_is_wrong() {
         ("no TOML", &broken, "hookmill.toml"),
         ("an unknown variable", &variable, "nonsense"),
         ("an odd schedule", &schedule, "5 minutes"),
-        ("an odd subnet", &subnet, "everything"),
+        ("an odd subnet", &subnet, "allow_subnets"),
         ("a secret to guess", &secret, "secret"),
         ("no directory", &beneath, "/dev/null/data"),
     ];
@@ -277,6 +277,9 @@ async fn metrics_count_what_happens() {
         tenant.endpoint(&good.url()).await,
         tenant.endpoint(&bad.url()).await,
     );
+    tenant.upload("hostile").await;
+    let entry = json!({"plugin": "hostile", "version": "latest", "config": {"mode": "pass"}});
+    tenant.chain(&one, json!([entry])).await;
     for n in 0..3 {
         let message = tenant.send(json!({"n": n})).await;
         tenant.settled(&message, &one, "success").await;
@@ -288,6 +291,7 @@ async fn metrics_count_what_happens() {
         "hookmill_accepts_total{outcome=\"accepted\"} 3",
         "hookmill_deliveries_total{outcome=\"success\"} 3",
         "hookmill_deliveries_total{outcome=\"fail\"} 3",
+        "hookmill_plugin_calls_total{outcome=\"pass\"} 3",
         "hookmill_backlog 0",
     ] {
         assert!(text.lines().any(|have| have == line), "{line}: {text}");

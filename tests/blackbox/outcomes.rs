@@ -315,7 +315,7 @@ async fn what_takes_too_long() {
         0,
         floor,
     );
-    let deaf = play(&gateway, deaf, json!("a".repeat(900_000))).await;
+    let deaf = play(&gateway, deaf, json!({"a": "a".repeat(900_000)})).await;
     play_all(&gateway, cases).await;
     deaf.check().await.unwrap();
 }
