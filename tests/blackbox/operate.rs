@@ -349,7 +349,11 @@ async fn the_configuration_is_printed_without_its_secrets() {
 
 #[tokio::test]
 async fn the_log_knows_messages_and_no_secrets() {
-    let gateway = Gateway::builder().retry_schedule("").start().await;
+    let gateway = Gateway::builder()
+        .config("[log]\nfilter = \"hookmill=trace\"")
+        .retry_schedule("")
+        .start()
+        .await;
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().answer(500).await;
     let endpoint = tenant.endpoint(&receiver.url_of("/hook?key=s3cret")).await;

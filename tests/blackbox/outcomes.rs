@@ -177,7 +177,8 @@ async fn broken_answers() {
         script
     };
     let fields: String = (0..120).map(|n| format!("x-{n}: y\r\n")).collect();
-    let large = format!("HTTP/1.1 200 OK\r\nx-a: {}\r\n\r\n", "a".repeat(80 * 1024));
+    // The HTTP library draws the line, somewhere above the table's 64 KiB; what matters is that there is one.
+    let large = format!("HTTP/1.1 200 OK\r\nx-a: {}\r\n\r\n", "a".repeat(1 << 20));
     let reset = &[Step::Reset][..];
     let failures = [
         (
