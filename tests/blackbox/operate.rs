@@ -1,9 +1,13 @@
 //! What an operator does to a gateway: pause, disable, back up, stop, start where it can not, and look at it.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use hookmill_tests::gateway::random_id;
 use hookmill_tests::{Gateway, Receiver, Tenant, eventually};
+use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn a_backup_of_a_running_gateway_lives_elsewhere() {
@@ -230,6 +234,45 @@ async fn a_graceful_stop_finishes_what_is_under_way_and_loses_nothing() {
             .count();
         assert_eq!(times, 1, "an answered delivery is not repeated");
     }
+}
+
+#[tokio::test]
+async fn both_signals_stop_it_and_an_idle_gateway_stops_at_once() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut gateway = Gateway::start().await;
+        let tenant = Tenant::new(&gateway).await;
+        gateway.signal(signal);
+        let status = gateway.wait().await;
+        assert!(status.success(), "{signal:?}: {status}");
+        gateway.restart().await;
+        let app = tenant.path("");
+        gateway.client().await.get(&app).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_alive_connection_does_not_hold_up_the_stop() {
+    let mut gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    let message = tenant.send(json!({})).await;
+    tenant.settled(&message, &endpoint, "success").await;
+    // The client's connection is idle, and one more has sent half a request.
+    let addr = gateway.url().strip_prefix("http://").unwrap().to_owned();
+    let mut half = tokio::net::TcpStream::connect(addr).await.unwrap();
+    half.write_all(b"GET /api/v1/app HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let status = gateway.terminate().await;
+    assert!(status.success(), "{status}");
+    // Chosen: below the grace period of 30 s, which is for attempts under way, and there are none.
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -367,6 +367,26 @@ async fn a_name_that_does_not_exist() {
 }
 
 #[tokio::test]
+async fn no_tls_where_tls_is_asked_for() {
+    let gateway = Gateway::builder().retry_schedule(SCHEDULE).start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = hookmill_tests::Receiver::start().await;
+    let url = receiver.url().replace("http://", "https://");
+    let endpoint = tenant.endpoint(&url).await;
+    let message = tenant.send(json!({})).await;
+    let attempt = tenant.attempts(&message, 1).await.remove(0);
+    let status = (&attempt["statusText"], &attempt["responseStatusCode"]);
+    assert_eq!(status, (&json!("fail"), &json!(0)));
+    assert!(attempt["response"].to_string().contains("TLS"), "{attempt}");
+    let place = tenant.settled(&message, &endpoint, "pending").await;
+    assert!(
+        next_is(Next::Schedule, &attempt, &place["nextAttempt"]),
+        "{attempt} {place}"
+    );
+    assert_eq!(receiver.count(), 0, "never without it");
+}
+
+#[tokio::test]
 async fn a_dead_connection_from_the_pool_is_replaced_within_the_attempt() {
     let gateway = Gateway::builder().retry_schedule("").start().await;
     let tenant = Tenant::new(&gateway).await;
