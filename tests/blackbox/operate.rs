@@ -258,12 +258,14 @@ async fn a_kept_alive_connection_does_not_hold_up_the_stop() {
     let endpoint = tenant.endpoint(&receiver.url()).await;
     let message = tenant.send(json!({})).await;
     tenant.settled(&message, &endpoint, "success").await;
-    // The client's connection is idle, and one more has sent half a request.
+    // The client's connection is idle. Another has sent half a request; it is taken before those that come later and
+    // are answered.
     let addr = gateway.url().strip_prefix("http://").unwrap().to_owned();
     let mut half = tokio::net::TcpStream::connect(addr).await.unwrap();
-    half.write_all(b"GET /api/v1/app HTTP/1.1\r\nHost: x\r\n")
-        .await
-        .unwrap();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
+    for _ in 0..10 {
+        gateway.client().await.get("/livez").await.expect(204);
+    }
     let start = Instant::now();
     let status = gateway.terminate().await;
     assert!(status.success(), "{status}");
