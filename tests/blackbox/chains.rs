@@ -155,6 +155,27 @@ async fn an_applications_chain_shapes_what_every_endpoint_gets() {
 }
 
 #[tokio::test]
+async fn an_acknowledged_chain_shapes_the_next_message() {
+    let gateway = Gateway::start().await;
+    let tenant = with_plugins(&gateway, &["hostile"]).await;
+    let receiver = Receiver::start().await;
+    // An endpoint of its own each time, so that every message meets an endpoint and a chain that were made just now.
+    for round in 0..50 {
+        let channel = format!("round-{round}");
+        let url = receiver.url_of(&format!("/{channel}"));
+        let endpoint = tenant
+            .endpoint_with(json!({"url": url, "channels": [channel]}))
+            .await;
+        tenant.chain(&endpoint, json!([mode("append")])).await;
+        let event = json!({"eventType": "a", "channels": [channel], "payload": {}});
+        tenant.send_with(event).await;
+    }
+    let got = receiver.wait_for(50).await;
+    let unshaped = got.iter().filter(|one| !one.body.ends_with(b"+")).count();
+    assert_eq!(unshaped, 0, "sent without the chain that was set before");
+}
+
+#[tokio::test]
 async fn a_plugin_adds_headers_and_never_the_gateways_own() {
     let gateway = Gateway::builder().retry_schedule("").start().await;
     let tenant = with_plugins(&gateway, &["hostile"]).await;

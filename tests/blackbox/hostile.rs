@@ -88,7 +88,8 @@ async fn a_neighbours_deliveries_keep_flowing() {
     let work = async {
         let mut sent = HashMap::new();
         for n in 0..NEIGHBOURS {
-            sent.insert(neighbour.send(json!({"n": n})).await, Instant::now());
+            let before = Instant::now();
+            sent.insert(neighbour.send(json!({"n": n})).await, before);
         }
         sent
     };

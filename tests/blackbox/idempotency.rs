@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hookmill_tests::gateway::random_org;
 use hookmill_tests::{Client, Gateway, Receiver, Reply, Tenant};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -36,13 +37,17 @@ async fn a_twin_gets_the_first_answer() {
     post(&tenant.client, &path, "k", &event(2))
         .await
         .expect_error(422, "validation");
-    // Another key, and the same key at another path or of another caller, is another request.
+    // The same key at another path is a mistake; another key, and another caller's, is another request.
     let other = post(&tenant.client, &path, "k2", &event(1))
         .await
         .expect(202);
     assert_ne!(other.text("id"), first.text("id"));
     let elsewhere = Tenant::of(tenant.client.clone()).await;
-    post(&elsewhere.client, &elsewhere.path("/msg"), "k", &event(9))
+    post(&elsewhere.client, &elsewhere.path("/msg"), "k", &event(1))
+        .await
+        .expect_error(422, "validation");
+    let stranger = Tenant::of(gateway.client_of(&random_org()).await).await;
+    post(&stranger.client, &stranger.path("/msg"), "k", &event(9))
         .await
         .expect(202);
 
@@ -85,19 +90,21 @@ async fn concurrent_twins_do_it_once() {
 async fn every_creating_route_knows_the_key() {
     let gateway = Gateway::start().await;
     let tenant = Tenant::new(&gateway).await;
-    for (path, body) in [
-        ("/api/v1/app".to_owned(), json!({"name": "x"})),
+    for (key, path, body) in [
+        ("a", "/api/v1/app".to_owned(), json!({"name": "x"})),
         (
+            "b",
             "/api/v1/event-type".to_owned(),
             json!({"name": "x", "description": "x"}),
         ),
         (
+            "c",
             tenant.path("/endpoint"),
             json!({"url": "https://example.com/"}),
         ),
     ] {
-        let first = post(&tenant.client, &path, "once", &body).await.expect(201);
-        let twin = post(&tenant.client, &path, "once", &body).await.expect(201);
+        let first = post(&tenant.client, &path, key, &body).await.expect(201);
+        let twin = post(&tenant.client, &path, key, &body).await.expect(201);
         assert_eq!(first.body, twin.body, "{path}");
     }
     let long = "k".repeat(5000);

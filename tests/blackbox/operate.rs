@@ -1,9 +1,13 @@
 //! What an operator does to a gateway: pause, disable, back up, stop, start where it can not, and look at it.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use hookmill_tests::gateway::random_id;
 use hookmill_tests::{Gateway, Receiver, Tenant, eventually};
+use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn a_backup_of_a_running_gateway_lives_elsewhere() {
@@ -122,7 +126,7 @@ async fn start_errors_say_what_is_wrong() {
         ("no TOML", &broken, "hookmill.toml"),
         ("an unknown variable", &variable, "nonsense"),
         ("an odd schedule", &schedule, "5 minutes"),
-        ("an odd subnet", &subnet, "everything"),
+        ("an odd subnet", &subnet, "allow_subnets"),
         ("a secret to guess", &secret, "secret"),
         ("no directory", &beneath, "/dev/null/data"),
     ];
@@ -233,6 +237,47 @@ async fn a_graceful_stop_finishes_what_is_under_way_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn both_signals_stop_it_and_an_idle_gateway_stops_at_once() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut gateway = Gateway::start().await;
+        let tenant = Tenant::new(&gateway).await;
+        gateway.signal(signal);
+        let status = gateway.wait().await;
+        assert!(status.success(), "{signal:?}: {status}");
+        gateway.restart().await;
+        let app = tenant.path("");
+        gateway.client().await.get(&app).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_alive_connection_does_not_hold_up_the_stop() {
+    let mut gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    let message = tenant.send(json!({})).await;
+    tenant.settled(&message, &endpoint, "success").await;
+    // The client's connection is idle. Another has sent half a request; it is taken before those that come later and
+    // are answered.
+    let addr = gateway.url().strip_prefix("http://").unwrap().to_owned();
+    let mut half = tokio::net::TcpStream::connect(addr).await.unwrap();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
+    for _ in 0..10 {
+        gateway.client().await.get("/livez").await.expect(204);
+    }
+    let start = Instant::now();
+    let status = gateway.terminate().await;
+    assert!(status.success(), "{status}");
+    // Chosen: below the grace period of 30 s, which is for attempts under way, and there are none.
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn sending_from_a_script() {
     let gateway = Gateway::start().await;
     let tenant = Tenant::new(&gateway).await;
@@ -277,6 +322,9 @@ async fn metrics_count_what_happens() {
         tenant.endpoint(&good.url()).await,
         tenant.endpoint(&bad.url()).await,
     );
+    tenant.upload("hostile").await;
+    let entry = json!({"plugin": "hostile", "version": "latest", "config": {"mode": "pass"}});
+    tenant.chain(&one, json!([entry])).await;
     for n in 0..3 {
         let message = tenant.send(json!({"n": n})).await;
         tenant.settled(&message, &one, "success").await;
@@ -288,6 +336,7 @@ async fn metrics_count_what_happens() {
         "hookmill_accepts_total{outcome=\"accepted\"} 3",
         "hookmill_deliveries_total{outcome=\"success\"} 3",
         "hookmill_deliveries_total{outcome=\"fail\"} 3",
+        "hookmill_plugin_calls_total{outcome=\"pass\"} 3",
         "hookmill_backlog 0",
     ] {
         assert!(text.lines().any(|have| have == line), "{line}: {text}");
@@ -345,7 +394,11 @@ async fn the_configuration_is_printed_without_its_secrets() {
 
 #[tokio::test]
 async fn the_log_knows_messages_and_no_secrets() {
-    let gateway = Gateway::builder().retry_schedule("").start().await;
+    let gateway = Gateway::builder()
+        .config("[log]\nfilter = \"hookmill=trace\"")
+        .retry_schedule("")
+        .start()
+        .await;
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().answer(500).await;
     let endpoint = tenant.endpoint(&receiver.url_of("/hook?key=s3cret")).await;

@@ -452,11 +452,15 @@ async fn messages() {
         .await
         .unwrap();
     assert_eq!(by_event.id, made.id);
-    assert_eq!(
-        by_event.payload,
-        json!({}),
-        "without content unless asked for"
-    );
+    assert_eq!(by_event.payload, json!({"amount": 1}));
+    let bare = MessageGetOptions {
+        with_content: Some(false),
+    };
+    let bare = api
+        .get(app.clone(), made.id.clone(), Some(bare))
+        .await
+        .unwrap();
+    assert_eq!(bare.payload, json!({}), "without content");
 
     assert_eq!(refused(api.create(app.clone(), body, None).await), 409);
     let bad = MessageIn::new("no spaces".to_owned(), json!({}));

@@ -447,7 +447,14 @@ async fn messages() {
         tags: Some(BTreeSet::from(["vip".to_owned()])),
         ..MessageIn::new("invoice.paid".to_owned(), json!({"amount": 1}))
     };
-    let made = api.create(app.clone(), body.clone(), None).await.unwrap();
+    let whole = MessageCreateOptions {
+        with_content: Some(true),
+        ..MessageCreateOptions::default()
+    };
+    let made = api
+        .create(app.clone(), body.clone(), Some(whole))
+        .await
+        .unwrap();
     assert!(made.id.starts_with("msg_"));
     assert_eq!(made.payload, json!({"amount": 1}));
     let whole = MessageGetOptions {

@@ -15,7 +15,7 @@ use super::marker::Marker;
 use super::open::{self, Handle};
 use super::shared::{Health, Shared};
 use crate::domain::Message;
-use crate::store::{AcceptRefusal, Lease, Record, Shard, StoreError, Write};
+use crate::store::{AcceptRefusal, Change, Lease, Record, Shard, StoreError, Write};
 
 /// Waits between tries to reopen. Chosen: soon enough to be a short outage, seldom enough not to spin.
 const REOPEN_EVERY: Duration = Duration::from_millis(250);
@@ -82,6 +82,8 @@ pub(super) struct Writer {
 struct Outcomes {
     ready: Vec<Ready>,
     accepted: Vec<(Message, Bytes)>,
+    /// What observers are told.
+    changes: Vec<Change>,
     seq: u64,
 }
 
@@ -168,6 +170,12 @@ impl Writer {
         self.seq = self.seq.max(outcomes.seq);
         done.unwrap_or_else(|_| Err(damaged("sled panicked in a commit")))?;
         shared.is_committed(self.seq);
+        // Not before: an observer reads again at once, and lists end at what is committed.
+        let observers = shared.observers.read();
+        for change in &outcomes.changes {
+            observers.iter().for_each(|observer| observer(change));
+        }
+        drop(observers);
         if let Err(error) = self.marker.advance(self.seq) {
             tracing::warn!(%error, "the marker could not be written");
         }
@@ -222,10 +230,7 @@ impl Writer {
         for seq in forget {
             self.shared.recent.forget(seq);
         }
-        let observers = self.shared.observers.read();
-        for change in &changes {
-            observers.iter().for_each(|observer| observer(change));
-        }
+        outcomes.changes = changes;
         Ok(())
     }
 
