@@ -35,14 +35,14 @@ impl Scene {
             Place::set(
                 &tenant,
                 "ci",
-                "only what a build is for: pushes and pull requests to master",
+                "what a build is for: pushes, pull requests and runs on the main branch",
                 Receiver::start().await,
                 json!([{
                     "plugin": "github-filter",
                     "config": {
-                        "events": ["push", "pull_request"],
-                        "actions": ["opened", "synchronize"],
-                        "branches": ["master"],
+                        "events": ["push", "pull_request", "workflow_*"],
+                        "actions": ["opened", "synchronize", "completed"],
+                        "branches": ["master", "main"],
                     },
                 }]),
             )

@@ -54,6 +54,15 @@ impl Overrides {
 
 /// Reads `file` (or `hookmill.toml` where none is named and one exists), the environment and the flags.
 pub fn load(file: Option<&Path>, flags: Overrides) -> Result<Settings, ConfigError> {
+    load_from(file, std::env::vars(), flags)
+}
+
+/// The same with the variables given, so that a test does not read those that it was itself started with.
+fn load_from(
+    file: Option<&Path>,
+    variables: impl Iterator<Item = (String, String)>,
+    flags: Overrides,
+) -> Result<Settings, ConfigError> {
     let mut builder = config::Config::builder();
     match file {
         Some(path) if !path.exists() => {
@@ -67,7 +76,7 @@ pub fn load(file: Option<&Path>, flags: Overrides) -> Result<Settings, ConfigErr
             builder = builder.add_source(source);
         }
     }
-    builder = builder.add_source(environment());
+    builder = builder.add_source(environment(variables));
     for (key, value) in flags.0 {
         builder = set(builder, &key, value)?;
     }
@@ -86,8 +95,8 @@ fn set(
 const NOT_SETTINGS: [&str; 2] = ["HOOKMILL_URL", "HOOKMILL_TOKEN"];
 
 /// `HOOKMILL_DATA_DIR` is `data_dir`, `HOOKMILL_STORE__BACKEND` is `store.backend`.
-fn environment() -> Environment {
-    let variables = std::env::vars().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()));
+fn environment(variables: impl Iterator<Item = (String, String)>) -> Environment {
+    let variables = variables.filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()));
     let source = Environment::with_prefix("HOOKMILL")
         .source(Some(variables.collect()))
         .prefix_separator("_")
@@ -107,7 +116,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hookmill.toml");
         std::fs::write(&path, text).unwrap();
-        load(Some(&path), Overrides::default())
+        load_from(Some(&path), std::iter::empty(), Overrides::default())
     }
 
     #[test]
@@ -116,9 +125,20 @@ mod tests {
         let mut flags = Overrides::default();
         flags.set("listen", Some("127.0.0.1:0"));
         flags.set_list("outbound.allow_subnets", &["127.0.0.0/8".to_owned()]);
-        let settings = load(None, flags).unwrap();
+        let settings = load_from(None, std::iter::empty(), flags).unwrap();
         assert_eq!(settings.listen.port(), 0);
         assert_eq!(settings.outbound.allow_subnets.len(), 1);
+    }
+
+    #[test]
+    fn a_variable_is_a_setting() {
+        let variable =
+            |name: &str, value: &str| std::iter::once((name.to_owned(), value.to_owned()));
+        let load = |variables| load_from(None, variables, Overrides::default());
+        let settings = load(variable("HOOKMILL_STORE__BACKEND", "memory")).unwrap();
+        assert_eq!(settings.store.backend, crate::config::Backend::Memory);
+        assert!(load(variable("HOOKMILL_TOKEN", "not a setting")).is_ok());
+        assert!(load(variable("HOOKMILL_COLOUR", "1")).is_err());
     }
 
     #[test]
@@ -137,7 +157,11 @@ mod tests {
             "{error}"
         );
         assert!(matches!(
-            load(Some(Path::new("does-not-exist.toml")), Overrides::default()),
+            load_from(
+                Some(Path::new("does-not-exist.toml")),
+                std::iter::empty(),
+                Overrides::default()
+            ),
             Err(ConfigError::NoSuchFile { .. })
         ));
     }
