@@ -34,7 +34,7 @@ async fn every_misdeed_is_named_in_its_attempt() {
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().await;
     tenant.upload("hostile").await;
-    let pid = gateway.pid();
+    let (pid, mut wrong) = (gateway.pid(), Vec::new());
     for (mode, outcome, detail) in MODES {
         let endpoint = hostile_endpoint(&tenant, mode, &receiver.url()).await;
         let event = json!({"eventType": "a", "channels": [mode], "payload": {}});
@@ -42,10 +42,17 @@ async fn every_misdeed_is_named_in_its_attempt() {
         tenant.settled(&message, &endpoint, "fail").await;
         let attempt = tenant.attempts(&message, 1).await.remove(0);
         let said = &attempt["plugins"][0];
-        assert_eq!(said["outcome"], outcome, "{mode}: {said}");
-        assert!(said.to_string().contains(detail), "{mode}: {said}");
-        assert_eq!(attempt["responseStatusCode"], 0, "{mode}: nobody was asked");
+        let as_expected = said["outcome"] == outcome
+            && said["detail"].as_str().is_some_and(|text| text.contains(detail))
+            // Nobody was asked.
+            && attempt["responseStatusCode"] == 0;
+        if !as_expected {
+            wrong.push(format!(
+                "{mode}: expected {outcome}, {detail:?}; got {said}"
+            ));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(receiver.count(), 0, "nothing of it is sent");
     assert_eq!(gateway.pid(), pid);
     tenant.client.get("/api/v1/health").await.expect(204);
