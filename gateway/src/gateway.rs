@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiState, JwtSecret, Rooms, TokenError};
@@ -254,24 +256,37 @@ impl Gateway {
     }
 
     /// [`Gateway::router`] on this listener beside [`Gateway::run`]. At `shutdown` no new connection is
-    /// taken and requests under way are answered.
+    /// taken and requests under way are answered, as far as they are within `request_grace_seconds`.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
         let router = self.router();
-        // Deliveries end after the last request: what is accepted meanwhile still has its lanes.
+        let grace = Duration::from_secs(self.settings.request_grace_seconds);
+        // Deliveries end after the last request: what is accepted meanwhile still has its lanes. If they end
+        // by themselves, the server follows.
         let served = CancellationToken::new();
         let running = tokio::spawn(self.run(served.clone()));
-        let done = axum::serve(listener, router)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await;
+        let serving = axum::serve(listener, router)
+            .with_graceful_shutdown(either(shutdown.clone(), served.clone()));
+        let done = tokio::select! {
+            done = serving.into_future() => done,
+            // A client that never ends its request does not keep the gateway from ending.
+            () = async { either(shutdown, served.clone()).await; sleep(grace).await } => Ok(()),
+        };
         served.cancel();
         let ran = running
             .await
             .map_err(|panic| GatewayError::Serve(io::Error::other(panic)))?;
         done.map_err(GatewayError::Serve)?;
         ran
+    }
+}
+
+async fn either(one: CancellationToken, other: CancellationToken) {
+    tokio::select! {
+        () = one.cancelled() => {}
+        () = other.cancelled() => {}
     }
 }

@@ -7,6 +7,7 @@
 
 mod chains;
 mod crash;
+mod docs;
 mod endpoints;
 mod errors;
 mod hostile;

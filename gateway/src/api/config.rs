@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Bytes of a message's payload; 1 MiB.
-    pub message_bytes: usize,
     /// Bytes of any other JSON body, and of a message's envelope around its payload; 128 KiB.
     pub json_bytes: usize,
     /// Bytes of an uploaded plugin; 4 MiB.
@@ -46,7 +44,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            message_bytes: 1 << 20,
             json_bytes: 128 << 10,
             plugin_bytes: 4 << 20,
             body_budget_bytes: 64 << 20,

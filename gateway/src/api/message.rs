@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 
 use super::access::{OfOrganization, ReachedApp, ReachedMessage};
 use super::application::{self, ApplicationIn};
-use super::config::Config;
 use super::error::ApiError;
 use super::extract::{JsonBody, PathNames};
 use super::idempotency::{Answer, Once, Pending, Twin};
@@ -120,12 +119,10 @@ struct Checked {
 
 impl MessageIn<'_> {
     /// `body` is what it was read from: the payload stays a part of it.
-    fn check(self, body: &Bytes, config: &Config) -> Result<Checked, ApiError> {
+    fn check(self, body: &Bytes, limit: usize) -> Result<Checked, ApiError> {
         let payload = self.payload.get();
-        if payload.len() > config.message_bytes {
-            return Err(ApiError::BodyTooLarge {
-                limit: config.message_bytes,
-            });
+        if payload.len() > limit {
+            return Err(ApiError::BodyTooLarge { limit });
         }
         let mut faults = Faults::default();
         faults.check(payload.starts_with('{'), "payload", "must be a JSON object");
@@ -204,16 +201,14 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let with_content = query.flag("with_content", true);
     query.done()?;
-    let most = state
-        .config
-        .message_bytes
-        .saturating_add(state.config.json_bytes);
+    let limit = state.ingest.payload_limit();
+    let most = limit.saturating_add(state.config.json_bytes);
     let body = JsonBody::receive(&state, request, most).await?;
     let mut wanted: MessageIn<'_> = body.parse_borrowed()?;
     let name = path.name("app_id")?;
     let payload = wanted.payload;
     let application = wanted.application.take();
-    let checked = wanted.check(body.bytes(), &state.config)?;
+    let checked = wanted.check(body.bytes(), limit)?;
     let once = twin
         .once(&state, &caller, body.bytes(), async |pending| {
             let app = application::get_or_create(&state, org, &name, application).await?;

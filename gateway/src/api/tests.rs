@@ -75,6 +75,10 @@ impl Api {
     }
 
     fn with(config: Config) -> Self {
+        Self::over(ingest::Config::default(), config)
+    }
+
+    fn over(ingest: ingest::Config, config: Config) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_500)));
         let dir = tempfile::tempdir().unwrap();
         let sandbox = sandbox::Config {
@@ -95,7 +99,7 @@ impl Api {
         let (deliveries, lanes, engine) =
             delivery::open(delivery::Config::default(), parts.clone());
         let (ingest, fan_out) = ingest::new(
-            ingest::Config::default(),
+            ingest,
             parts.store.clone(),
             clock.clone(),
             parts.metrics.clone(),

@@ -31,8 +31,8 @@ pub struct Settings {
     /// Seals secrets in the store: 32 bytes as base64 or hex; none: a file made in the data directory at
     /// first start.
     pub sealing_key: Option<Hidden>,
-    /// How long attempts under way may take to finish after a signal, in seconds.
-    pub shutdown_grace_seconds: u64,
+    /// How long requests under way may take to be answered after a signal, in seconds.
+    pub request_grace_seconds: u64,
     /// What is logged, and how.
     pub log: Log,
     /// Where events are kept.
@@ -98,8 +98,8 @@ impl Default for Settings {
             data_dir: PathBuf::from("data"),
             jwt_secret: None,
             sealing_key: None,
-            // Twice the longest deadline of an attempt.
-            shutdown_grace_seconds: 30,
+            // Chosen: a commit takes milliseconds; a body that takes longer is sent again elsewhere.
+            request_grace_seconds: 5,
             log: Log::default(),
             store: Store::default(),
             ingest: ingest::Config::default(),

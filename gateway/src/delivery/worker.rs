@@ -290,9 +290,7 @@ impl Worker {
             trigger: item.trigger,
             plugins: tried.plugins,
         };
-        tracing::debug!(message = %message.id, endpoint = %endpoint.endpoint.id,
-            attempt = %attempt.id, status = status.text(), code = attempt.response_code,
-            state = ?row.state, "attempt ended");
+        log(&attempt, row.state);
         // Kept only while more tries may come. What a try by hand sent is no first attempt's.
         let by_schedule = item.trigger == Trigger::Scheduled;
         let shaped = match (row.state, tried.sent) {
@@ -356,6 +354,25 @@ fn not_tried(lane: EndpointId, item: &Item, state: DeliveryState) -> (Job, Feedb
     row.resume_due = None;
     let job = Job::row(row, item.ticket.clone(), None);
     (job, Feedback::NotAsked)
+}
+
+/// What went well is there to be asked for; what did not is said.
+fn log(attempt: &Attempt, state: DeliveryState) {
+    let Attempt {
+        id,
+        message,
+        status,
+        response_code,
+        ..
+    } = attempt;
+    let endpoint = attempt.delivery.endpoint;
+    if *status == AttemptStatus::Fail {
+        tracing::info!(%message, %endpoint, attempt = %id, code = response_code, ?state,
+            "attempt failed");
+    } else {
+        tracing::debug!(%message, %endpoint, attempt = %id, code = response_code, ?state,
+            "attempt ended");
+    }
 }
 
 const fn label(status: AttemptStatus) -> &'static str {

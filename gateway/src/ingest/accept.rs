@@ -131,6 +131,11 @@ pub fn new(
 }
 
 impl Ingest {
+    /// Bytes that a payload may have.
+    pub fn payload_limit(&self) -> usize {
+        self.0.config.payload_bytes
+    }
+
     /// Accepts one event. When this answers `Ok`, message, outbox entry and idempotency record are on disk.
     /// `idempotency` makes the record of the answer from the message that will be in it.
     ///

@@ -88,7 +88,7 @@ pub struct DnsServer(pub SocketAddr);
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// No usable resolver configuration on this system.
-    #[error("the system names no DNS servers; set dns.servers")]
+    #[error("the system names no DNS servers; set outbound.dns.servers")]
     SystemDns(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The resolver refused its settings.
     #[error("the resolver can not be set up")]

@@ -141,7 +141,7 @@ fn roots(config: &TlsConfig) -> Result<RootCertStore, OutboundError> {
     if roots.is_empty() {
         // Not an error: a gateway that delivers over http only needs none.
         tracing::warn!(
-            "no root certificates on this system: https deliveries fail; install them or set tls.extra_roots"
+            "no root certificates on this system: https deliveries fail; install them or set outbound.tls.extra_roots"
         );
     }
     Ok(roots)

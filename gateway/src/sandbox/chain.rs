@@ -140,7 +140,7 @@ impl Walk {
                 report.outcome = match kind {
                     FailureKind::Error => StepOutcome::Error,
                     FailureKind::Trap => StepOutcome::Trap,
-                    FailureKind::Memory | FailureKind::Time => StepOutcome::Limit,
+                    FailureKind::Amount | FailureKind::Time => StepOutcome::Limit,
                 };
                 self.by_chance |= !deterministic;
                 report.reason = Some(error.clone());

@@ -106,7 +106,8 @@ impl CompileQueue {
         };
         let (status, code, complaint) = tokio::time::timeout(self.limits.wall(), work)
             .await
-            .map_err(|_| AdmitError::TooCostly)?;
+            // Its own CPU time had not run out, so it is the machine that is loaded: worth another try.
+            .map_err(|_| SandboxError::Busy)?;
         let status = status.map_err(SandboxError::Compiler)?;
         if code.len() > self.limits.output_bytes {
             // The pipe was closed on it, so its exit says nothing.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::SandboxError;
-use super::headers;
+use super::headers::{self, HeaderError};
 use super::host::{self, HeaderParam, LogBook, Manifest, Outcome};
 use super::limits::{Limits, WASM_STACK_BYTES};
 use super::meter::{Guest, Overrun};
@@ -70,8 +70,8 @@ pub(super) enum FailureKind {
     /// It said so, or its answer is not allowed.
     Error,
     Trap,
-    /// It wanted more memory or stack than there is.
-    Memory,
+    /// It wanted or gave more than it may: memory, stack, output, headers.
+    Amount,
     /// It ran too long: the one kind that might not happen again.
     Time,
 }
@@ -137,7 +137,10 @@ impl Runner {
         let called = self.finish(store, result, busy, budget);
         let answer = called.answer.and_then(|said| match said {
             Ok(outcome) => self.check(outcome),
-            Err(error) => Err(Failure::error(self.cut(error))),
+            Err(error) => Err(Failure::Plugin {
+                error: self.cut(error),
+                kind: FailureKind::Error,
+            }),
         });
         Called {
             answer,
@@ -210,7 +213,7 @@ impl Runner {
         } else if guest.memory.refused {
             let limit = self.limits.memory_bytes;
             (
-                FailureKind::Memory,
+                FailureKind::Amount,
                 format!("the plugin needs more than {limit} bytes of memory"),
             )
         } else {
@@ -218,7 +221,7 @@ impl Runner {
                 Some(Trap::StackOverflow) => {
                     let error =
                         format!("the plugin needs more than {WASM_STACK_BYTES} bytes of stack");
-                    (FailureKind::Memory, error)
+                    (FailureKind::Amount, error)
                 }
                 Some(Trap::UnreachableCodeReached) => {
                     (FailureKind::Trap, "the plugin panicked or aborted".into())
@@ -260,17 +263,27 @@ impl Runner {
             Outcome::Deliver(request) => {
                 let limit = self.limits.output_bytes;
                 if request.payload.len() > limit {
-                    return Err(Failure::error(format!(
-                        "the plugin delivers more than {limit} bytes of payload"
-                    )));
+                    return Err(Failure::Plugin {
+                        error: format!("the plugin delivers more than {limit} bytes of payload"),
+                        kind: FailureKind::Amount,
+                    });
                 }
                 let headers: Vec<(String, String)> = request
                     .headers
                     .into_iter()
                     .map(|header| (header.name, header.value))
                     .collect();
-                headers::judge(&request.content_type, &headers, &self.limits)
-                    .map_err(|error| Failure::error(self.cut(error.to_string())))?;
+                headers::judge(&request.content_type, &headers, &self.limits).map_err(|error| {
+                    Failure::Plugin {
+                        kind: match error {
+                            HeaderError::TooMany(_) | HeaderError::TooLarge(_) => {
+                                FailureKind::Amount
+                            }
+                            _ => FailureKind::Error,
+                        },
+                        error: self.cut(error.to_string()),
+                    }
+                })?;
                 Answer::Deliver {
                     content_type: request.content_type,
                     headers,
@@ -284,15 +297,6 @@ impl Runner {
         text.truncate(text.floor_char_boundary(self.limits.reason_bytes));
         text.shrink_to_fit();
         text
-    }
-}
-
-impl Failure {
-    fn error(error: String) -> Self {
-        Self::Plugin {
-            error,
-            kind: FailureKind::Error,
-        }
     }
 }
 

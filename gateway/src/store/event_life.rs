@@ -173,9 +173,7 @@ impl AttemptFilter {
         self.before.is_none_or(|end| attempt.at < end)
             && self.after.is_none_or(|start| attempt.at > start)
             && self.status.is_none_or(|status| attempt.status == status)
-            && self
-                .status_code_class
-                .is_none_or(|wanted| class == wanted)
+            && self.status_code_class.is_none_or(|wanted| class == wanted)
             && self
                 .endpoint
                 .is_none_or(|endpoint| attempt.delivery.endpoint == endpoint)

@@ -128,10 +128,11 @@ async fn a_payload_is_kept_and_shown_as_it_arrived() {
 
 #[tokio::test]
 async fn faults_of_a_message_say_where() {
-    let api = Api::with(Config {
-        message_bytes: 2000,
-        ..Config::default()
-    });
+    let small = ingest::Config {
+        payload_bytes: 2000,
+        ..ingest::Config::default()
+    };
+    let api = Api::over(small, Config::default());
     let app = api.app().await;
     let deep = |levels: usize| {
         format!(

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SledConfig {
-    /// Directory of the store; made if it is not there. Owned by one process at a time.
+    /// Directory of the store; made if it is not there. Owned by one process at a time. Not a setting: it
+    /// lies in the data directory.
+    #[serde(skip)]
     pub dir: PathBuf,
     /// Bytes of pages that sled tries to keep in memory. Measured: the process takes some 200 MB beyond it.
     pub cache_bytes: u64,

@@ -182,8 +182,8 @@ impl Writer {
         for (message, payload) in outcomes.accepted {
             self.shared.recent.put(message, payload);
         }
-        outcomes.ready.into_iter().for_each(Ready::send);
         self.shared.metrics.committed(items, started.elapsed());
+        outcomes.ready.into_iter().for_each(Ready::send);
         Ok(())
     }
 
