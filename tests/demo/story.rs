@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::paint::Paint;
 use crate::scene::Place;
 
-/// Letters of an excerpt: a line of a terminal.
-const EXCERPT: usize = 72;
+/// Letters of an excerpt; chosen: the story of one delivery stays on one line of a usual terminal.
+const EXCERPT: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Story {
@@ -59,12 +59,18 @@ pub(crate) async fn of(tenant: &Tenant, message: &str, place: &Place) -> Story {
     }
 }
 
-/// What each plugin did: `redact: 7 places hidden`, `github-filter: events: "star" is not wanted`.
+/// What each plugin did, in its own words where it gave any: `redact: 7 places hidden`, `github-filter: pass`.
 fn shaped(plugins: &Value) -> Vec<String> {
     let told = |plugin: &Value| {
         let name = plugin["plugin"].as_str()?;
         let why = plugin["detail"].as_str().filter(|why| !why.is_empty());
-        Some(format!("{name}: {}", why.or(plugin["outcome"].as_str())?))
+        let logged = plugin["logs"]
+            .as_array()
+            .and_then(|logs| logs.last()?["text"].as_str());
+        Some(format!(
+            "{name}: {}",
+            why.or(logged).or(plugin["outcome"].as_str())?
+        ))
     };
     plugins
         .as_array()
@@ -89,7 +95,7 @@ pub(crate) fn excerpt(request: &Received) -> String {
         .chars()
         .take(EXCERPT)
         .collect();
-    format!("{} bytes: {start}", request.body.len())
+    format!("{:>6} bytes  {start}", request.body.len())
 }
 
 impl End {
@@ -129,7 +135,7 @@ impl Story {
                     .collect();
                 let got = self.got.as_deref().unwrap_or("nothing it kept");
                 format!(
-                    "{name} {} {got} {}",
+                    "{name} {} {got}  {}",
                     answers.join(", then "),
                     paint.faint(&plugins)
                 )

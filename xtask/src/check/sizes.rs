@@ -42,11 +42,12 @@ pub(super) fn list(workspace: &Workspace) -> Result<(), Failure> {
 fn visit(folder: &Path, found: &mut impl FnMut(&Path, &str)) -> Result<(), Failure> {
     for entry in fs::read_dir(folder).map_err(Failure::file("list", folder))? {
         let path = entry.map_err(Failure::file("list", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            visit(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs")
-            && !path.ends_with("tests.rs")
-        {
+            if name != "tests" {
+                visit(&path, found)?;
+            }
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
             let text = fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
             found(&path, &text);
         }
