@@ -364,17 +364,12 @@ pub(crate) fn application(now: Timestamp) -> Application {
     }
 }
 
-fn vault() -> Arc<Vault> {
-    Arc::new(
-        Vault::new(["0000000000000000000000000000000000000000000000000000000000000000"]).unwrap(),
-    )
+fn vault() -> Vault {
+    Vault::new([KEY]).unwrap()
 }
 
 pub(crate) fn seal(text: &str) -> Sealed {
-    Sealed {
-        key_id: String::new(),
-        text: text.to_owned(),
-    }
+    vault().seal(&Secret::new(text)).unwrap()
 }
 
 // --- the receiver ----------------------------------------------------------------------------------
