@@ -3,11 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiState, JwtSecret, Rooms, TokenError};
@@ -23,7 +21,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
-use crate::upkeep;
+use crate::{server, upkeep};
 
 /// Why a gateway did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +62,9 @@ pub enum GatewayError {
     /// Delivering ended by itself.
     #[error("deliveries")]
     Delivery(#[from] DeliveryError),
-    /// The server's socket failed.
-    #[error("the server")]
-    Serve(#[source] io::Error),
+    /// A fault of the gateway's own ended it.
+    #[error("the gateway broke")]
+    Panicked(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Chooses what a gateway is made of.
@@ -256,37 +254,31 @@ impl Gateway {
     }
 
     /// [`Gateway::router`] on this listener beside [`Gateway::run`]. At `shutdown` no new connection is
-    /// taken and requests under way are answered, as far as they are within `request_grace_seconds`.
+    /// taken and requests under way are answered, as far as they are within the server's grace.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
-        let router = self.router();
-        let grace = Duration::from_secs(self.settings.request_grace_seconds);
+        let (router, config) = (self.router(), self.settings.server.clone());
         // Deliveries end after the last request: what is accepted meanwhile still has its lanes. If they end
         // by themselves, the server follows.
         let served = CancellationToken::new();
         let running = tokio::spawn(self.run(served.clone()));
-        let serving = axum::serve(listener, router)
-            .with_graceful_shutdown(either(shutdown.clone(), served.clone()));
-        let done = tokio::select! {
-            done = serving.into_future() => done,
-            // A client that never ends its request does not keep the gateway from ending.
-            () = async { either(shutdown, served.clone()).await; sleep(grace).await } => Ok(()),
+        let stop = shutdown.child_token();
+        let serving = server::serve(listener, router, &config, stop.clone());
+        let following = async {
+            served.cancelled().await;
+            stop.cancel();
         };
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            () = following => serving.await,
+        }
         served.cancel();
-        let ran = running
+        running
             .await
-            .map_err(|panic| GatewayError::Serve(io::Error::other(panic)))?;
-        done.map_err(GatewayError::Serve)?;
-        ran
-    }
-}
-
-async fn either(one: CancellationToken, other: CancellationToken) {
-    tokio::select! {
-        () = one.cancelled() => {}
-        () = other.cancelled() => {}
+            .map_err(|panic| GatewayError::Panicked(panic.into()))?
     }
 }

@@ -12,7 +12,10 @@
 //! - [`signing`]: Standard Webhooks signatures, pure
 //! - [`outbound`]: the only room that opens a connection, to addresses it has judged
 //! - [`domain`]: the nouns, pure; [`metrics`]: what is counted
-//! - [`config`] and [`cli`]: settings and commands
+//! - [`config`] and [`cli`]: settings and commands; [`server`]: takes connections for the API
+//!
+//! `gateway.rs` puts the rooms together; `upkeep.rs` sweeps what has expired; `artifacts.rs` keeps digests of
+//! compiled plugins in the store.
 //!
 //! # Inside another program
 //!
@@ -40,6 +43,7 @@ pub mod ingest;
 pub mod metrics;
 pub mod outbound;
 pub mod sandbox;
+pub mod server;
 pub mod signing;
 pub mod store;
 mod upkeep;

@@ -4,8 +4,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::GatewayError;
+use crate::api::TokenError;
 use crate::config::ConfigError;
 use crate::store::StoreError;
+use crate::store::vault::VaultError;
+use tracing_subscriber::filter::ParseError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +16,10 @@ pub enum Failure {
     /// Exit code 2, as for an unknown flag: the settings cannot be used.
     #[error("the settings cannot be used")]
     Settings(#[from] ConfigError),
-    /// Exit code 3 to 6 by cause: the gateway did not start or did not end well.
+    /// Exit code 2 as well.
+    #[error("log.filter cannot be used")]
+    Filter(#[from] ParseError),
+    /// Exit code 2 to 6 by cause: the gateway did not start or did not end well.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// Exit code 1: the peer refused or could not be reached, a file could not be read, and so on.
@@ -32,7 +38,13 @@ impl Failure {
     /// The README's table of exit codes.
     fn code(&self) -> u8 {
         match self {
-            Failure::Settings(_) => 2,
+            Failure::Settings(_)
+            | Failure::Filter(_)
+            | Failure::Gateway(
+                GatewayError::Outbound(_)
+                | GatewayError::Vault(VaultError::NotAKey)
+                | GatewayError::Token(TokenError::TooShort),
+            ) => 2,
             Failure::Gateway(GatewayError::Listen { .. }) => 3,
             Failure::Gateway(GatewayError::Store(StoreError::Locked)) => 4,
             Failure::Gateway(GatewayError::Store(StoreError::NewerFormat { .. })) => 5,

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::{Gateway, GatewayError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     start_logging(&settings)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("hookmill")
@@ -21,8 +23,21 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     runtime.block_on(serve(settings))
 }
 
+/// Every connection, in and out, takes a descriptor; the usual soft limit of 1,024 is below what the system
+/// allows.
+fn raise_open_files() {
+    let allowed = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: allowed.maximum,
+        ..allowed
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 fn start_logging(settings: &Settings) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&settings.log.filter).map_err(Failure::other)?;
+    let filter = EnvFilter::try_new(&settings.log.filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

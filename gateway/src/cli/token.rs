@@ -20,7 +20,7 @@ pub(super) struct TokenArgs {
     /// One application of it, `app_…`: the token reaches nothing else.
     #[arg(long, value_name = "APP_ID", requires = "org")]
     app: Option<ApplicationId>,
-    /// A token for the operator: limits, audit, backup, all organizations.
+    /// A token for the operator: backups.
     #[arg(long, conflicts_with_all = ["org", "app"])]
     admin: bool,
     /// How long it is valid: `30m`, `1h`, `30d`. Default: 30 days, 1 hour for an application.

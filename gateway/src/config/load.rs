@@ -11,8 +11,9 @@ use super::Settings;
 const DEFAULT_FILE: &str = "hookmill.toml";
 
 /// Settings that are lists; in a variable their items are separated by commas.
-const LISTS: [&str; 4] = [
+const LISTS: [&str; 5] = [
     "outbound.allow_subnets",
+    "outbound.deny_subnets",
     "outbound.allow_hosts",
     "outbound.dns.servers",
     "outbound.tls.extra_roots",
@@ -76,7 +77,14 @@ fn load_from(
             builder = builder.add_source(source);
         }
     }
+    let (secrets, variables): (Vec<_>, Vec<_>) =
+        variables.partition(|(name, _)| secret_key(name).is_some());
     builder = builder.add_source(environment(variables));
+    for (name, text) in secrets {
+        if let Some(key) = secret_key(&name) {
+            builder = set(builder, key, text.into())?;
+        }
+    }
     for (key, value) in flags.0 {
         builder = set(builder, &key, value)?;
     }
@@ -94,11 +102,20 @@ fn set(
 /// Variables that the client commands read; they are no settings.
 const NOT_SETTINGS: [&str; 2] = ["HOOKMILL_URL", "HOOKMILL_TOKEN"];
 
+/// The key of a variable whose text is taken as it is: one of digits only is no number.
+fn secret_key(variable: &str) -> Option<&'static str> {
+    match variable {
+        "HOOKMILL_JWT_SECRET" => Some("jwt_secret"),
+        "HOOKMILL_SEALING_KEY" => Some("sealing_key"),
+        _ => None,
+    }
+}
+
 /// `HOOKMILL_DATA_DIR` is `data_dir`, `HOOKMILL_STORE__BACKEND` is `store.backend`.
-fn environment(variables: impl Iterator<Item = (String, String)>) -> Environment {
-    let variables = variables.filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()));
+fn environment(mut variables: Vec<(String, String)>) -> Environment {
+    variables.retain(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()));
     let source = Environment::with_prefix("HOOKMILL")
-        .source(Some(variables.collect()))
+        .source(Some(variables.into_iter().collect()))
         .prefix_separator("_")
         .separator("__")
         .try_parsing(true)
@@ -137,6 +154,12 @@ mod tests {
         let load = |variables| load_from(None, variables, Overrides::default());
         let settings = load(variable("HOOKMILL_STORE__BACKEND", "memory")).unwrap();
         assert_eq!(settings.store.backend, crate::config::Backend::Memory);
+        let subnets = "10.0.0.0/8,192.168.0.0/16";
+        let settings = load(variable("HOOKMILL_OUTBOUND__DENY_SUBNETS", subnets)).unwrap();
+        assert_eq!(settings.outbound.deny_subnets.len(), 2);
+        let digits = "123456789012345678901234567890123456";
+        let settings = load(variable("HOOKMILL_JWT_SECRET", digits)).unwrap();
+        assert_eq!(settings.jwt_secret.unwrap().expose(), digits);
         assert!(load(variable("HOOKMILL_TOKEN", "not a setting")).is_ok());
         assert!(load(variable("HOOKMILL_COLOUR", "1")).is_err());
     }

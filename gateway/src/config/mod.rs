@@ -16,7 +16,7 @@ pub use hidden::Hidden;
 pub use load::{ConfigError, Overrides, load};
 
 use crate::store::sled::SledConfig;
-use crate::{api, delivery, ingest, outbound, sandbox};
+use crate::{api, delivery, ingest, outbound, sandbox, server};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,13 +26,13 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the store, compiled plugins and key files live.
     pub data_dir: PathBuf,
-    /// Signs tokens (HS256), at least 32 characters; none: a file made in the data directory at first start.
+    /// Signs tokens (HS256), at least 16 bytes, better 32; none: a file made in the data directory at first start.
     pub jwt_secret: Option<Hidden>,
     /// Seals secrets in the store: 32 bytes as base64 or hex; none: a file made in the data directory at
     /// first start.
     pub sealing_key: Option<Hidden>,
-    /// How long requests under way may take to be answered after a signal, in seconds.
-    pub request_grace_seconds: u64,
+    /// How connections are taken.
+    pub server: server::Config,
     /// What is logged, and how.
     pub log: Log,
     /// Where events are kept.
@@ -98,8 +98,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("data"),
             jwt_secret: None,
             sealing_key: None,
-            // Chosen: a commit takes milliseconds; a body that takes longer is sent again elsewhere.
-            request_grace_seconds: 5,
+            server: server::Config::default(),
             log: Log::default(),
             store: Store::default(),
             ingest: ingest::Config::default(),

@@ -44,7 +44,7 @@ fn visit(folder: &Path, found: &mut impl FnMut(&Path, &str)) -> Result<(), Failu
         let path = entry.map_err(Failure::file("list", folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            if name != "tests" {
+            if name != "tests" && name != "conformance" {
                 visit(&path, found)?;
             }
         } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
@@ -55,11 +55,11 @@ fn visit(folder: &Path, found: &mut impl FnMut(&Path, &str)) -> Result<(), Failu
     Ok(())
 }
 
-/// Lines before the inline tests, which close a file.
+/// Lines before the inline tests, which close a file. A test module in a file of its own ends nothing.
 fn code_lines(text: &str) -> usize {
-    text.lines()
-        .take_while(|line| line.trim() != "#[cfg(test)]")
-        .count()
+    let lines: Vec<&str> = text.lines().collect();
+    let inline = |pair: &[&str]| pair[0].trim() == "#[cfg(test)]" && pair[1].ends_with('{');
+    lines.windows(2).position(inline).unwrap_or(lines.len())
 }
 
 #[cfg(test)]
@@ -72,5 +72,6 @@ mod tests {
             code_lines("//! Doc.\nfn a() {}\n\n#[cfg(test)]\nmod tests {\n}\n"),
             3
         );
+        assert_eq!(code_lines("#[cfg(test)]\nmod tests;\n\nfn a() {}\n"), 4);
     }
 }
