@@ -25,6 +25,10 @@ async fn the_readmes_first_message_is_accepted() {
     let output = Command::new("sh")
         .args(["-eu", "-c", &second_terminal(&gateway)])
         .env("HOOKMILL_URL", gateway.url())
+        // Of the tests, not of a newcomer, whose gateway would take them for settings.
+        .env_remove("HOOKMILL_BIN")
+        .env_remove("HOOKMILL_TEST_PLUGINS")
+        .env_remove("HOOKMILL_ROUNDS")
         .stdin(Stdio::null())
         .output()
         .await
