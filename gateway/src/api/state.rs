@@ -110,7 +110,9 @@ impl ApiState {
     ) -> Result<T, ApiError> {
         let id = read.value.record_id();
         let mut stored = read;
-        for _ in 1..EDIT_TRIES {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             let mut value = stored.value.clone();
             change(&mut value)?;
             match self
@@ -119,7 +121,7 @@ impl ApiState {
                 .await
             {
                 Ok(_) => return Ok(value),
-                Err(StoreError::Stale { .. }) => {}
+                Err(StoreError::Stale { .. }) if tries < EDIT_TRIES => {}
                 Err(error) => return Err(error.into()),
             }
             stored = self
@@ -128,12 +130,6 @@ impl ApiState {
                 .await?
                 .ok_or_else(|| ApiError::NotFound(T::KIND.to_string()))?;
         }
-        let mut value = stored.value.clone();
-        change(&mut value)?;
-        self.store
-            .commit(vec![stored.update(&value)?], None)
-            .await?;
-        Ok(value)
     }
 }
 
