@@ -58,6 +58,28 @@ async fn a_twin_is_given_the_same_answer() {
 }
 
 #[tokio::test]
+async fn what_the_query_asks_for_is_part_of_the_request() {
+    let api = Api::new();
+    let body = json!({"name": "A", "uid": "a"});
+    let first = api.keyed("/api/v1/app", "k", &body).await.ok(201);
+    let or_get = "/api/v1/app?get_if_exists=true";
+    let loc = api.keyed(or_get, "k", &body).await.fault_at();
+    assert_eq!(loc, ["header", "idempotency-key"]);
+    let found = api.keyed(or_get, "other", &body).await.ok(200);
+    assert_eq!(found["id"], first["id"]);
+    // What is applied to the answer makes no other request.
+    let message = json!({"eventType": "a", "payload": {"n": 1}});
+    let path = "/api/v1/app/a/msg";
+    let whole = api.keyed(path, "m", &message).await.ok(202);
+    let bare = api
+        .keyed(&format!("{path}?with_content=false"), "m", &message)
+        .await
+        .ok(202);
+    assert_eq!(bare["id"], whole["id"]);
+    assert_ne!(bare["payload"], whole["payload"]);
+}
+
+#[tokio::test]
 async fn an_answer_is_kept_for_half_a_day() {
     let api = Api::new();
     let token = api.state.jwt.mint(
