@@ -162,7 +162,7 @@ async fn faults_of_a_chain_say_where() {
 }
 
 #[tokio::test]
-async fn an_applications_own_plugin_comes_first() {
+async fn an_applications_own_plugin_comes_first_in_its_endpoints_chains_only() {
     let api = Api::new();
     let (app, other) = (api.app().await, api.app().await);
     let endpoint = api.endpoint(&app).await;
@@ -193,11 +193,13 @@ async fn an_applications_own_plugin_comes_first() {
         .ok(200);
     assert_eq!(set["chain"][0]["pluginId"], own["id"]);
     let chain = json!({"chain": [{"plugin": "p", "config": {"mode": "pass"}}]});
-    let set = api
-        .put(&format!("{other}/plugin-chain"), chain)
-        .await
-        .ok(200);
-    assert_ne!(set["chain"][0]["pluginId"], own["id"]);
+    for app in [&app, &other] {
+        let set = api
+            .put(&format!("{app}/plugin-chain"), chain.clone())
+            .await
+            .ok(200);
+        assert_ne!(set["chain"][0]["pluginId"], own["id"]);
+    }
     api.call_as(
         &token,
         Method::DELETE,
