@@ -158,7 +158,7 @@ async fn put(
     owner: ChainOwner,
     wanted: ChainIn,
 ) -> Result<axum::Json<ChainOut>, ApiError> {
-    let most = state.config.chain_length;
+    let most = state.sandbox.chain_limit();
     let mut faults = Faults::default();
     let count = wanted.chain.len();
     faults.check(

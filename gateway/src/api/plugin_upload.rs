@@ -41,7 +41,7 @@ pub(crate) async fn create(
     if media_type != Some("application/wasm") {
         return Err(ApiError::MediaType("application/wasm"));
     }
-    let received = receive(&state, &headers, body, state.config.plugin_bytes).await?;
+    let received = receive(&state, &headers, body, state.sandbox.upload_limit()).await?;
     let admitted = state
         .sandbox
         .admit(received.bytes.clone())
