@@ -16,10 +16,7 @@ use crate::domain::{
 };
 use crate::sandbox::Sandbox;
 use crate::store::records::{self, ChainOwner, ChainRecord};
-use crate::store::{StoreError, Stored, Write};
-
-/// How often a chain is set anew because a plugin of it was changed meanwhile.
-const COMMIT_TRIES: usize = 8;
+use crate::store::{COMMIT_TRIES, Stored, Write};
 
 /// The name of the version that a chain follows.
 const LATEST: &str = "latest";
@@ -197,11 +194,7 @@ async fn put(
         match state.store.commit(writes, None).await {
             Ok(_) => return Ok(axum::Json(record.chain.into())),
             // Another change of the chain, or of a plugin: look again.
-            Err(
-                StoreError::Stale { .. }
-                | StoreError::Exists { .. }
-                | StoreError::NoSuchRecord { .. },
-            ) if tries < COMMIT_TRIES => {}
+            Err(error) if error.is_conflict() && tries < COMMIT_TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }

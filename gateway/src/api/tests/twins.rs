@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::Application;
-use crate::store::{IdempotencyRecord, Stored};
+use crate::store::{COMMIT_TRIES, IdempotencyRecord, Stored};
 
 impl Api {
     async fn keyed(&self, path: &str, key: &str, body: &Value) -> Reply {
@@ -169,7 +169,7 @@ async fn a_change_that_wins_at_its_last_try_has_a_twin_too() {
     let changed = api.state.edit(read(), Some(record.clone()), |app| {
         tries += 1;
         // Somebody else is faster each time, the last one excepted.
-        if tries < 8 {
+        if tries < COMMIT_TRIES {
             let found = read();
             let touched = store.commit(vec![found.update(&found.value).unwrap()], None);
             touched.now_or_never().unwrap().unwrap();
@@ -178,7 +178,7 @@ async fn a_change_that_wins_at_its_last_try_has_a_twin_too() {
         Ok(())
     });
     assert_eq!(changed.await.unwrap().name, "changed");
-    assert_eq!((tries, read().value.name.as_str()), (8, "changed"));
+    assert_eq!((tries, read().value.name.as_str()), (COMMIT_TRIES, "changed"));
     let kept = store.idempotency("s", "k", api.clock.now()).await.unwrap();
     assert_eq!(kept, Some(record));
 }
