@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Bytes of any other JSON body, and of a message's envelope around its payload; 128 KiB.
     pub json_bytes: usize,
-    /// Bytes of an uploaded plugin; 4 MiB.
-    pub plugin_bytes: usize,
     /// Bytes of all request bodies in memory at once; 64 MiB. Past it a request is answered with 503.
     pub body_budget_bytes: usize,
     /// Bytes of payloads in one page of a list; 16 MiB. A page of large messages has fewer rows.
@@ -23,8 +21,6 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// Endpoints of one application; 1,000.
     pub endpoints_per_application: usize,
-    /// Plugins of one chain; 8.
-    pub chain_length: usize,
     /// Static headers of an endpoint; 64.
     pub headers: usize,
     /// Bytes of an endpoint's static headers, names and values; 16 KiB.
@@ -45,14 +41,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             json_bytes: 128 << 10,
-            plugin_bytes: 4 << 20,
             body_budget_bytes: 64 << 20,
             page_bytes: 16 << 20,
             body_timeout_ms: 30_000,
             drain_bytes: 8 << 20,
             drain_timeout_ms: 2_000,
             endpoints_per_application: 1_000,
-            chain_length: 8,
             headers: 64,
             header_bytes: 16 << 10,
             metadata_bytes: 4 << 10,

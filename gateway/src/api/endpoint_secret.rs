@@ -120,9 +120,7 @@ fn rotate_secrets(endpoint: &mut Endpoint, new: EndpointSecret, grace: Duration,
     if let Some(newest) = endpoint.secrets.first_mut() {
         newest.expires_at = Some(now.after(grace));
     }
-    endpoint
-        .secrets
-        .retain(|secret| secret.expires_at.is_some_and(|end| end > now));
+    endpoint.secrets.retain(|secret| secret.signs_at(now));
     endpoint.secrets.insert(0, new);
     endpoint.secrets.truncate(1 + Endpoint::MAX_OLD_SECRETS);
     endpoint.updated_at = now;

@@ -25,12 +25,16 @@ const MAX_KEY: usize = 256;
 
 const HEADER: &str = "idempotency-key";
 
+/// The parameter that a twin may give another value: it is applied to what is replayed.
+const OF_EACH: &str = "with_content";
+
 /// What a request's twin would share with it, the body excepted.
 #[derive(Debug)]
 pub(crate) struct Twin {
     key: Option<String>,
     method: Method,
-    path: String,
+    /// Path and query.
+    target: String,
 }
 
 /// A status and a body that can be kept.
@@ -78,7 +82,7 @@ impl<S: Sync> FromRequestParts<S> for Twin {
         Ok(Self {
             key,
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            target: target(parts.uri.path(), parts.uri.query().unwrap_or_default()),
         })
     }
 }
@@ -96,7 +100,7 @@ impl Twin {
         let Some(key) = self.key else {
             return work(Pending { record: None }).await.map(Once::Done);
         };
-        let request = digest(&self.method, &self.path, body);
+        let request = digest(&self.method, &self.target, body);
         let full_key = (caller.key_scope(), key);
         let turn = state.twins.enter(&full_key);
         let _turn = turn.wait().await;
@@ -191,11 +195,24 @@ fn replay(record: &IdempotencyRecord, request: Digest) -> Result<Answer, ApiErro
     })
 }
 
-/// Of fixed-size parts and the path between them, so that no two requests read alike.
-fn digest(method: &Method, path: &str, body: &[u8]) -> Digest {
+/// A path with the parameters that change what is done.
+fn target(path: &str, query: &str) -> String {
     let path = path.strip_suffix('/').unwrap_or(path);
+    let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != OF_EACH);
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    }
+}
+
+/// Of fixed-size parts and the target between them, so that no two requests read alike.
+fn digest(method: &Method, target: &str, body: &[u8]) -> Digest {
     let body = Digest::of(body).to_hex();
-    Digest::of(format!("{method} {path} {body}").as_bytes())
+    Digest::of(format!("{method} {target} {body}").as_bytes())
 }
 
 /// A request's place among its twins.

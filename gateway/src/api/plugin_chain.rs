@@ -16,10 +16,7 @@ use crate::domain::{
 };
 use crate::sandbox::Sandbox;
 use crate::store::records::{self, ChainOwner, ChainRecord};
-use crate::store::{StoreError, Stored, Write};
-
-/// How often a chain is set anew because a plugin of it was changed meanwhile.
-const COMMIT_TRIES: usize = 8;
+use crate::store::{COMMIT_TRIES, Stored, Write};
 
 /// The name of the version that a chain follows.
 const LATEST: &str = "latest";
@@ -33,7 +30,8 @@ pub(crate) struct ChainIn {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EntryIn {
-    /// Name or identifier: the application's own plugin, else the organization's.
+    /// Name or identifier: in an endpoint's chain the application's own plugin comes first, in an
+    /// application's the organization's does.
     plugin: Uid,
     version: Option<String>,
     #[serde(default)]
@@ -157,7 +155,7 @@ async fn put(
     owner: ChainOwner,
     wanted: ChainIn,
 ) -> Result<axum::Json<ChainOut>, ApiError> {
-    let most = state.config.chain_length;
+    let most = state.sandbox.chain_limit();
     let mut faults = Faults::default();
     let count = wanted.chain.len();
     faults.check(
@@ -169,7 +167,7 @@ async fn put(
     let mut tries = 0;
     loop {
         tries += 1;
-        let (entries, mut writes) = resolve(state, app, &wanted).await?;
+        let (entries, mut writes) = resolve(state, app, owner, &wanted).await?;
         let found = state.store.get::<ChainRecord>(owner).await?;
         if let Some(found) = &found
             && found.value.chain.entries == entries
@@ -196,11 +194,7 @@ async fn put(
         match state.store.commit(writes, None).await {
             Ok(_) => return Ok(axum::Json(record.chain.into())),
             // Another change of the chain, or of a plugin: look again.
-            Err(
-                StoreError::Stale { .. }
-                | StoreError::Exists { .. }
-                | StoreError::NoSuchRecord { .. },
-            ) if tries < COMMIT_TRIES => {}
+            Err(error) if error.is_conflict() && tries < COMMIT_TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -211,13 +205,14 @@ async fn put(
 async fn resolve(
     state: &ApiState,
     app: &Application,
+    owner: ChainOwner,
     wanted: &ChainIn,
 ) -> Result<(Vec<ChainEntry>, Vec<Write>), ApiError> {
     let mut faults = Faults::default();
     let mut entries = Vec::with_capacity(wanted.chain.len());
     let mut plugins: Vec<Stored<Plugin>> = Vec::new();
     for (index, entry) in wanted.chain.iter().enumerate() {
-        let Some(plugin) = plugin_named(state, app, &entry.plugin).await? else {
+        let Some(plugin) = plugin_named(state, app, owner, &entry.plugin).await? else {
             faults.add(at(index, "plugin"), "there is no plugin of this name");
             continue;
         };
@@ -285,15 +280,26 @@ async fn resolve_entry(
     }))
 }
 
+/// An application's token uploads plugins but does not set the application's chain, so what it uploads must
+/// not take the place of the organization's plugin there.
 async fn plugin_named(
     state: &ApiState,
     app: &Application,
+    owner: ChainOwner,
     name: &Uid,
 ) -> Result<Option<Stored<Plugin>>, ApiError> {
-    match state.store.find::<Plugin>(app.id, name.as_str()).await? {
-        Some(own) => Ok(Some(own)),
-        None => Ok(state.store.find::<Plugin>(app.org, name.as_str()).await?),
+    let (own, organizations) = (app.id.to_string(), app.org.to_string());
+    let order = match owner {
+        ChainOwner::Application(_) => [organizations, own],
+        ChainOwner::Endpoint(_) => [own, organizations],
+    };
+    for parent in order {
+        let found = state.store.find::<Plugin>(parent, name.as_str()).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
     }
+    Ok(None)
 }
 
 fn at(index: usize, field: &str) -> [String; 4] {

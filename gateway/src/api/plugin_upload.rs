@@ -14,10 +14,7 @@ use super::query::QueryParams;
 use super::state::{ApiState, Shared};
 use crate::domain::{Plugin, PluginId, PluginVersion, Uid};
 use crate::sandbox::{AdmitError, Admitted, SandboxError};
-use crate::store::{StoreError, Stored, Write, records};
-
-/// How often an upload is committed anew because a chain was changed meanwhile.
-const COMMIT_TRIES: usize = 8;
+use crate::store::{COMMIT_TRIES, Stored, Write, records};
 
 /// `POST /plugin?name=…`, `POST /app/{app_id}/plugin?name=…`: the same upload again changes nothing, so it
 /// needs no idempotency key.
@@ -41,7 +38,7 @@ pub(crate) async fn create(
     if media_type != Some("application/wasm") {
         return Err(ApiError::MediaType("application/wasm"));
     }
-    let received = receive(&state, &headers, body, state.config.plugin_bytes).await?;
+    let received = receive(&state, &headers, body, state.sandbox.upload_limit()).await?;
     let admitted = state
         .sandbox
         .admit(received.bytes.clone())
@@ -104,11 +101,7 @@ async fn keep(
                 return Ok((created, out));
             }
             // Another upload, or a change of a chain: look again.
-            Err(
-                StoreError::Stale { .. }
-                | StoreError::Exists { .. }
-                | StoreError::NoSuchRecord { .. },
-            ) if tries < COMMIT_TRIES => {}
+            Err(error) if error.is_conflict() && tries < COMMIT_TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }

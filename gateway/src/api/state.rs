@@ -16,7 +16,9 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
 use crate::store::vault::Vault;
-use crate::store::{IdempotencyRecord, PageRequest, Resource, Store, StoreError, Stored};
+use crate::store::{
+    COMMIT_TRIES, IdempotencyRecord, PageRequest, Resource, Store, StoreError, Stored,
+};
 
 /// Bytes of a unit of the budget for bodies: a semaphore counts to 2^29 on small machines, and bodies of less
 /// than this cost about as much in other memory.
@@ -24,9 +26,6 @@ const SHARE: usize = 1024;
 
 /// Records read at once where all of them are. Chosen: a page.
 const AT_ONCE: usize = 250;
-
-/// How often a change is made anew because the record was changed meanwhile.
-const EDIT_TRIES: usize = 8;
 
 /// The rooms that the API calls.
 #[derive(Debug, Clone)]
@@ -110,7 +109,9 @@ impl ApiState {
     ) -> Result<T, ApiError> {
         let id = read.value.record_id();
         let mut stored = read;
-        for _ in 1..EDIT_TRIES {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             let mut value = stored.value.clone();
             change(&mut value)?;
             match self
@@ -119,7 +120,8 @@ impl ApiState {
                 .await
             {
                 Ok(_) => return Ok(value),
-                Err(StoreError::Stale { .. }) => {}
+                // Any other conflict stays one however often it is tried: the uid is another's.
+                Err(StoreError::Stale { .. }) if tries < COMMIT_TRIES => {}
                 Err(error) => return Err(error.into()),
             }
             stored = self
@@ -128,12 +130,6 @@ impl ApiState {
                 .await?
                 .ok_or_else(|| ApiError::NotFound(T::KIND.to_string()))?;
         }
-        let mut value = stored.value.clone();
-        change(&mut value)?;
-        self.store
-            .commit(vec![stored.update(&value)?], None)
-            .await?;
-        Ok(value)
     }
 }
 

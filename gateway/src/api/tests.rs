@@ -79,13 +79,17 @@ impl Api {
     }
 
     fn over(ingest: ingest::Config, config: Config) -> Self {
+        Self::made_of(ingest, config, sandbox::Config::default())
+    }
+
+    fn made_of(ingest: ingest::Config, config: Config, sandbox: sandbox::Config) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_500)));
         let dir = tempfile::tempdir().unwrap();
         let sandbox = sandbox::Config {
             slots: 4,
             warm_slots: 1,
             compiler: Compiler::InProcess,
-            ..sandbox::Config::default()
+            ..sandbox
         };
         let digests = Arc::new(Digests::default());
         let parts = delivery::Parts {

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use super::changes::Changes;
 use super::scheduler::LaneSpec;
 use crate::domain::{
-    Application, ApplicationId, Chain, Endpoint, EndpointId, Sealed, Seq, Timestamp,
+    Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, Sealed, Seq, Timestamp,
 };
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Step;
@@ -59,8 +59,8 @@ pub(crate) struct EndpointView {
 /// What is sealed in an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// The newest first, with the end of each.
-    keys: Vec<(Option<Timestamp>, SigningKey)>,
+    /// The newest first, each with what it was opened from.
+    keys: Vec<(EndpointSecret, SigningKey)>,
     pub(crate) headers: HeaderMap,
 }
 
@@ -218,7 +218,7 @@ impl Directory {
             let key = self.key(&secret.sealed).inspect_err(|reason| {
                 tracing::error!(endpoint = %endpoint.id, reason, "a signing secret is unusable");
             })?;
-            opened.keys.push((secret.expires_at, key));
+            opened.keys.push((secret.clone(), key));
         }
         if let Some(sealed) = &endpoint.headers {
             opened.headers = self.headers(sealed).inspect_err(|reason| {
@@ -270,7 +270,7 @@ impl Opened {
     pub(crate) fn keys_at(&self, now: Timestamp) -> Vec<SigningKey> {
         self.keys
             .iter()
-            .filter(|(end, _)| end.is_none_or(|end| end > now))
+            .filter(|(secret, _)| secret.signs_at(now))
             .take(1 + Endpoint::MAX_OLD_SECRETS)
             .map(|(_, key)| key.clone())
             .collect()

@@ -95,7 +95,7 @@ pub struct PluginReport {
     pub plugin: String,
     /// The version that ran.
     pub version: Digest,
-    /// `pass`, `deliver`, `drop`, `reject`, `error`, `trap`, `limit` or `skipped`.
+    /// `pass`, `deliver`, `drop`, `reject`, `error`, `trap` or `limit`.
     pub outcome: String,
     /// Reason or error text; empty where there is none.
     pub detail: String,

@@ -97,13 +97,11 @@ impl Endpoint {
             .is_none_or(|wanted| wanted.iter().any(|name| channels.contains(name)));
         type_fits && channel_fits
     }
+}
 
-    /// The secrets that sign at `now`, the newest first.
-    pub fn signing_secrets(&self, now: Timestamp) -> impl Iterator<Item = &Sealed> {
-        self.secrets
-            .iter()
-            .filter(move |secret| secret.expires_at.is_none_or(|end| end > now))
-            .take(1 + Self::MAX_OLD_SECRETS)
-            .map(|secret| &secret.sealed)
+impl EndpointSecret {
+    /// Whether it signs at this moment.
+    pub fn signs_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
     }
 }

@@ -134,11 +134,6 @@ id!(
     PluginId,
     "plg_"
 );
-id!(
-    /// An inbound URL at which a provider posts.
-    SourceId,
-    "src_"
-);
 
 #[cfg(test)]
 mod tests {

@@ -232,6 +232,16 @@ impl Sandbox {
         self.chains.pool.forget(version).await
     }
 
+    /// Bytes that an upload may have.
+    pub fn upload_limit(&self) -> usize {
+        self.chains.pool.upload_limit()
+    }
+
+    /// Plugins that a chain may have.
+    pub fn chain_limit(&self) -> usize {
+        self.chains.runner.limits().chain_length
+    }
+
     /// Checks a config against a manifest's schema.
     pub fn validate_config(schema: &Value, config: &Value) -> Result<(), Vec<ConfigProblem>> {
         schema::validate(schema, config)

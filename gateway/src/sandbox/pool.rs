@@ -83,6 +83,10 @@ impl Pool {
         self.cache.upload(version).await
     }
 
+    pub(super) fn upload_limit(&self) -> usize {
+        self.upload_bytes
+    }
+
     /// Removes a version that nothing refers to any more.
     pub(super) async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
         self.loaded.remove(&version);

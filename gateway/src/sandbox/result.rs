@@ -5,8 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::host::LogLine;
+use super::host::{LogLevel, LogLine};
 use crate::domain::{Digest, OnFailure, PluginReport};
+
+/// The last line of a report whose logs are not all of them.
+const CUT: &str = "[the rest was cut]";
 
 /// One run of a chain over one event.
 #[derive(Debug, Clone)]
@@ -144,10 +147,11 @@ impl StepOutcome {
 
 impl From<&StepReport> for PluginReport {
     fn from(step: &StepReport) -> Self {
-        let logs = step
-            .logs
-            .iter()
-            .map(|line| (line.level.as_str().to_owned(), line.text.clone()));
+        let cut = step.logs_truncated.then_some((LogLevel::Warn, CUT));
+        let lines = step.logs.iter().map(|line| (line.level, &*line.text));
+        let logs = lines
+            .chain(cut)
+            .map(|(level, text)| (level.as_str().to_owned(), text.to_owned()));
         Self {
             plugin: step.plugin.to_string(),
             version: step.version,

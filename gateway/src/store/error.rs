@@ -72,3 +72,13 @@ pub enum StoreError {
     #[error("the database failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+impl StoreError {
+    /// Whether what was read is not what is there now: read again, and commit anew.
+    pub fn is_conflict(&self) -> bool {
+        matches!(
+            self,
+            Self::Stale { .. } | Self::Exists { .. } | Self::NoSuchRecord { .. }
+        )
+    }
+}

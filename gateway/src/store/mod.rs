@@ -37,6 +37,10 @@ use crate::domain::{
     Timestamp,
 };
 
+/// How often who read, decided and committed does so in all, when others change the records meanwhile. Chosen:
+/// each time somebody else got on, so this many in a row mean a storm.
+pub const COMMIT_TRIES: usize = 8;
+
 /// Called with every committed change of a record, before the commit is answered. Must not block.
 pub type Observer = Box<dyn Fn(&Change) + Send + Sync>;
 

@@ -162,7 +162,7 @@ async fn faults_of_a_chain_say_where() {
 }
 
 #[tokio::test]
-async fn an_applications_own_plugin_comes_first() {
+async fn an_applications_own_plugin_comes_first_in_its_endpoints_chains_only() {
     let api = Api::new();
     let (app, other) = (api.app().await, api.app().await);
     let endpoint = api.endpoint(&app).await;
@@ -193,11 +193,13 @@ async fn an_applications_own_plugin_comes_first() {
         .ok(200);
     assert_eq!(set["chain"][0]["pluginId"], own["id"]);
     let chain = json!({"chain": [{"plugin": "p", "config": {"mode": "pass"}}]});
-    let set = api
-        .put(&format!("{other}/plugin-chain"), chain)
-        .await
-        .ok(200);
-    assert_ne!(set["chain"][0]["pluginId"], own["id"]);
+    for app in [&app, &other] {
+        let set = api
+            .put(&format!("{app}/plugin-chain"), chain.clone())
+            .await
+            .ok(200);
+        assert_ne!(set["chain"][0]["pluginId"], own["id"]);
+    }
     api.call_as(
         &token,
         Method::DELETE,
@@ -210,10 +212,7 @@ async fn an_applications_own_plugin_comes_first() {
 
 #[tokio::test]
 async fn what_is_no_plugin_is_refused() {
-    let api = Api::with(Config {
-        plugin_bytes: 4 << 20,
-        ..Config::default()
-    });
+    let api = Api::new();
     let path = "/api/v1/plugin?name=p";
     for wasm in [
         Bytes::new(),
@@ -239,6 +238,36 @@ async fn what_is_no_plugin_is_refused() {
         api.post(path, json!({})).await.ok(415)["code"],
         "unsupported_media_type"
     );
+}
+
+#[tokio::test]
+async fn the_sandboxs_limits_are_the_apis() {
+    let bytes = hostile().len();
+    let of = |upload_bytes, chain_length| {
+        let limits = sandbox::Limits {
+            chain_length,
+            ..sandbox::Limits::default()
+        };
+        let sandbox = sandbox::Config {
+            upload_bytes,
+            limits,
+            ..sandbox::Config::default()
+        };
+        Api::made_of(ingest::Config::default(), Config::default(), sandbox)
+    };
+    let path = "/api/v1/plugin?name=p";
+    let api = of(bytes - 1, 8);
+    api.upload(&api.token, path, hostile()).await.ok(413);
+    let api = of(bytes, 1);
+    api.upload(&api.token, path, hostile()).await.ok(201);
+    let app = api.app().await;
+    for (length, status) in [(1, 200), (2, 422)] {
+        let entry = json!({"plugin": "p", "config": {"mode": "pass"}});
+        let chain = json!({"chain": vec![entry; length]});
+        api.put(&format!("{app}/plugin-chain"), chain)
+            .await
+            .ok(status);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! Requests that are sent twice.
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+
 use super::*;
+use crate::domain::Application;
+use crate::store::{COMMIT_TRIES, IdempotencyRecord, Stored};
 
 impl Api {
     async fn keyed(&self, path: &str, key: &str, body: &Value) -> Reply {
@@ -50,6 +55,28 @@ async fn a_twin_is_given_the_same_answer() {
     for key in ["", "k".repeat(257).as_str()] {
         api.keyed("/api/v1/app", key, &body).await.ok(422);
     }
+}
+
+#[tokio::test]
+async fn what_the_query_asks_for_is_part_of_the_request() {
+    let api = Api::new();
+    let body = json!({"name": "A", "uid": "a"});
+    let first = api.keyed("/api/v1/app", "k", &body).await.ok(201);
+    let or_get = "/api/v1/app?get_if_exists=true";
+    let loc = api.keyed(or_get, "k", &body).await.fault_at();
+    assert_eq!(loc, ["header", "idempotency-key"]);
+    let found = api.keyed(or_get, "other", &body).await.ok(200);
+    assert_eq!(found["id"], first["id"]);
+    // What is applied to the answer makes no other request.
+    let message = json!({"eventType": "a", "payload": {"n": 1}});
+    let path = "/api/v1/app/a/msg";
+    let whole = api.keyed(path, "m", &message).await.ok(202);
+    let bare = api
+        .keyed(&format!("{path}?with_content=false"), "m", &message)
+        .await
+        .ok(202);
+    assert_eq!(bare["id"], whole["id"]);
+    assert_ne!(bare["payload"], whole["payload"]);
 }
 
 #[tokio::test]
@@ -118,4 +145,40 @@ async fn a_rotated_secret_is_shown_to_the_twin_and_kept_sealed() {
     let kept = String::from_utf8(record.unwrap().unwrap().body.to_vec()).unwrap();
     let secret = first["key"].as_str().unwrap();
     assert!(!kept.contains(secret));
+}
+
+#[tokio::test]
+async fn a_change_that_wins_at_its_last_try_has_a_twin_too() {
+    let api = Api::new();
+    let app = api.app().await;
+    let store = &api.state.store;
+    let read = || {
+        let found = store.get::<Application>(last(&app)).now_or_never();
+        let found: Stored<Application> = found.unwrap().unwrap().unwrap();
+        found
+    };
+    let record = IdempotencyRecord {
+        scope: "s".to_owned(),
+        key: "k".to_owned(),
+        request: Digest::of(b"request"),
+        status: 200,
+        body: Bytes::from_static(b"{}"),
+        expires_at: api.clock.now().after(Duration::from_secs(60)),
+    };
+    let mut tries = 0;
+    let changed = api.state.edit(read(), Some(record.clone()), |app| {
+        tries += 1;
+        // Somebody else is faster each time, the last one excepted.
+        if tries < COMMIT_TRIES {
+            let found = read();
+            let touched = store.commit(vec![found.update(&found.value).unwrap()], None);
+            touched.now_or_never().unwrap().unwrap();
+        }
+        app.name = "changed".to_owned();
+        Ok(())
+    });
+    assert_eq!(changed.await.unwrap().name, "changed");
+    assert_eq!((tries, read().value.name.as_str()), (COMMIT_TRIES, "changed"));
+    let kept = store.idempotency("s", "k", api.clock.now()).await.unwrap();
+    assert_eq!(kept, Some(record));
 }

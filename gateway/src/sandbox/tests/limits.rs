@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::domain::PluginReport;
 
 #[tokio::test]
 async fn an_endless_loop_ends_by_running_ticks() {
@@ -153,9 +154,14 @@ async fn logs_are_kept_and_bounded() {
         level: LogLevel::Warn,
         text: "one line".into(),
     };
-    assert_eq!((report.logs, report.logs_truncated), (vec![line], false));
+    assert_eq!((&report.logs, report.logs_truncated), (&vec![line], false));
+    assert_eq!(PluginReport::from(&report).logs.len(), 1);
     let report = room.run("log-flood").await.steps.remove(0);
     assert_eq!((report.logs.len(), report.logs_truncated), (64, true));
+    let shown = PluginReport::from(&report).logs;
+    assert_eq!(shown.len(), 65);
+    let cut = ("warn".to_owned(), "[the rest was cut]".to_owned());
+    assert_eq!(shown.last(), Some(&cut));
     let report = room.run("log-long").await.steps.remove(0);
     assert_eq!(
         (report.logs[0].text.len(), report.logs_truncated),
