@@ -323,7 +323,7 @@ impl Store for SledStore {
     ) -> Result<Vec<Message>, StoreError> {
         let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::messages(tree, app, &filter, page);
-        self.shared.read(read).await
+        self.shared.read_list(read).await
     }
 
     async fn attempts(
@@ -334,7 +334,7 @@ impl Store for SledStore {
     ) -> Result<Vec<Attempt>, StoreError> {
         let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::attempts(tree, of, &filter, page);
-        self.shared.read(read).await
+        self.shared.read_list(read).await
     }
 
     async fn attempt(&self, message: Seq, id: AttemptId) -> Result<Option<Attempt>, StoreError> {
