@@ -16,7 +16,7 @@ use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Digest, Endpoint, EndpointId, Message,
     PluginReport, Seq, Trigger, Uid,
 };
-use crate::store::{AttemptFilter, AttemptsOf};
+use crate::store::{AttemptFilter, AttemptsOf, Found};
 
 /// An attempt as callers see it.
 #[derive(Debug, Serialize)]
@@ -195,20 +195,24 @@ async fn list(
         with_content,
         with_msg,
     } = asked;
-    let rows = state.store.attempts(of, &filter, paging.request()).await?;
-    let mut found: Vec<(Attempt, Option<Message>)> = Vec::with_capacity(rows.len());
+    let Found { rows, looked_to } = state.store.attempts(of, &filter, paging.request()).await?;
+    let mut attempts: Vec<(Attempt, Option<Message>)> = Vec::with_capacity(rows.len());
     for attempt in rows {
         let message = match with_msg {
             true => state.store.message(attempt.delivery.message).await?,
             false => None,
         };
-        found.push((attempt, message));
+        attempts.push((attempt, message));
     }
     let weight = |(_, message): &(Attempt, Option<Message>)| match message {
         Some(message) if with_content => message::payload_len(message),
         _ => 0,
     };
-    let (rows, done) = paging.trim_heavy(found, weight, state.config.page_bytes);
+    let found = Found {
+        rows: attempts,
+        looked_to,
+    };
+    let (rows, end) = paging.trim_heavy(found, weight, state.config.page_bytes);
     let mut shown: Vec<(Seq, AttemptOut)> = Vec::with_capacity(rows.len());
     for (attempt, message) in rows {
         let msg = match message {
@@ -219,7 +223,7 @@ async fn list(
     }
     Ok(axum::Json(paging.page_of(
         shown,
-        done,
+        end,
         |(seq, _)| *seq,
         |(_, out)| out,
     )))

@@ -304,12 +304,12 @@ pub(crate) async fn list(
         event_types: query.names("event_types"),
     };
     query.done()?;
-    let rows = state
+    let found = state
         .store
         .messages(app.value.id, &filter, paging.request())
         .await?;
-    let (rows, done) = paging.trim_heavy(
-        rows,
+    let (rows, end) = paging.trim_heavy(
+        found,
         |message| {
             if with_content {
                 payload_len(message)
@@ -326,7 +326,7 @@ pub(crate) async fn list(
     }
     Ok(axum::Json(paging.page_of(
         shown,
-        done,
+        end,
         |(seq, _)| *seq,
         |(_, out)| out,
     )))

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::query::QueryParams;
 use crate::domain::Seq;
-use crate::store::{Direction, Order, PageRequest, Resource, Store, StoreError, Stored};
+use crate::store::{Direction, Found, Order, PageRequest, Resource, Store, StoreError, Stored};
 
 /// Rows of a page unless asked for otherwise, and at most (Svix v1).
 const DEFAULT_LIMIT: usize = 50;
@@ -21,6 +21,15 @@ pub(crate) struct Page<T> {
     iterator: Option<String>,
     #[serde(rename = "prevIterator")]
     prev_iterator: Option<String>,
+}
+
+/// Where a page ends, in the direction it was read in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// There is nothing behind it.
+    done: bool,
+    /// The row where it ends, if that is not a row of the page.
+    at: Option<Seq>,
 }
 
 /// Which page is asked for.
@@ -111,7 +120,7 @@ impl Paging {
         show: impl FnMut(R) -> T,
     ) -> Page<T> {
         let (rows, done) = self.trim(rows);
-        self.page_of(rows, done, seq, show)
+        self.page_of(rows, End { done, at: None }, seq, show)
     }
 
     /// The rows of the page, without the one too many, and whether they are the last.
@@ -125,11 +134,11 @@ impl Paging {
     /// large rows is shorter.
     pub(crate) fn trim_heavy<R>(
         &self,
-        rows: Vec<R>,
+        found: Found<R>,
         weight: impl Fn(&R) -> usize,
         most: usize,
-    ) -> (Vec<R>, bool) {
-        let (mut rows, done) = self.trim(rows);
+    ) -> (Vec<R>, End) {
+        let (mut rows, done) = self.trim(found.rows);
         let mut sum = 0usize;
         let mut light = |row: &R| {
             sum = sum.saturating_add(weight(row));
@@ -141,25 +150,32 @@ impl Paging {
         };
         let whole = fits >= rows.len();
         self.keep_nearest(&mut rows, fits.max(1));
-        (rows, done && whole)
+        // A page that was cut ends at a row of its own.
+        let at = found.looked_to.filter(|_| done && whole);
+        let done = done && whole && at.is_none();
+        (rows, End { done, at })
     }
 
-    /// The page of rows that [`Self::trim`] gave.
+    /// The page of rows that [`Self::trim_heavy`] gave.
     pub(crate) fn page_of<R, T>(
         &self,
         rows: Vec<R>,
-        done: bool,
+        end: End,
         seq: impl Fn(&R) -> Seq,
         show: impl FnMut(R) -> T,
     ) -> Page<T> {
-        let (first, last) = match (rows.first(), rows.last(), self.cursor) {
+        let (mut first, mut last) = match (rows.first(), rows.last(), self.cursor) {
             (Some(first), Some(last), _) => (Some(seq(first)), Some(seq(last))),
             (_, _, Some(cursor)) => self.around(cursor),
             _ => (None, None),
         };
+        match self.direction {
+            Direction::Forward => last = end.at.or(last),
+            Direction::Backward => first = end.at.or(first),
+        }
         Page {
             data: rows.into_iter().map(show).collect(),
-            done,
+            done: end.done,
             iterator: last.map(|seq| encode(Direction::Forward, seq)),
             prev_iterator: first.map(|seq| encode(Direction::Backward, seq)),
         }
@@ -274,11 +290,43 @@ mod tests {
     fn a_page_of_large_rows_is_shorter_but_never_empty() {
         let mut query = QueryParams::parse("limit=4");
         let mut paging = Paging::read(&mut query);
-        let trim = |paging: &Paging, rows| paging.trim_heavy(rows, |weight| *weight, 10);
+        let trim = |paging: &Paging, rows| {
+            let looked_to = None;
+            let (rows, end) = paging.trim_heavy(Found { rows, looked_to }, |weight| *weight, 10);
+            (rows, end.done)
+        };
         assert_eq!(trim(&paging, vec![5, 5, 5]), (vec![5, 5], false));
         assert_eq!(trim(&paging, vec![50, 1]), (vec![50], false));
         assert_eq!(trim(&paging, vec![1, 2, 3]), (vec![1, 2, 3], true));
         paging.direction = Direction::Backward;
         assert_eq!(trim(&paging, vec![5, 6, 1]), (vec![6, 1], false));
+    }
+
+    #[test]
+    fn a_page_that_ended_early_goes_on_behind_the_last_row_looked_at() {
+        let mut query = QueryParams::parse("limit=4");
+        let mut paging = Paging::read(&mut query);
+        let page = |paging: &Paging, rows: &[u64]| {
+            let found = Found {
+                rows: rows.to_vec(),
+                looked_to: Some(Seq(20)),
+            };
+            let (rows, end) = paging.trim_heavy(found, |_| 6, 10);
+            let page = paging.page_of(rows, end, |seq| Seq(*seq), |seq| seq);
+            assert!(!page.done);
+            let seq =
+                |text: Option<String>| text.and_then(|text| decode(&text)).map(|(_, seq)| seq.0);
+            (page.data, seq(page.iterator), seq(page.prev_iterator))
+        };
+        assert_eq!(page(&paging, &[]), (vec![], Some(20), None));
+        assert_eq!(page(&paging, &[40]), (vec![40], Some(20), Some(40)));
+        // Cut by its weight before that.
+        assert_eq!(page(&paging, &[40, 30]), (vec![40], Some(40), Some(40)));
+        paging.cursor = Some(Seq(50));
+        assert_eq!(page(&paging, &[]), (vec![], Some(20), Some(49)));
+        paging.direction = Direction::Backward;
+        paging.cursor = Some(Seq(9));
+        assert_eq!(page(&paging, &[]), (vec![], Some(10), Some(20)));
+        assert_eq!(page(&paging, &[15]), (vec![15], Some(15), Some(20)));
     }
 }

@@ -167,7 +167,7 @@ impl Watcher {
             ..AttemptFilter::default()
         };
         let of = AttemptsOf::Message(row.key.message);
-        let attempts = self.store.attempts(of, &filter, last).await?;
+        let attempts = self.store.attempts(of, &filter, last).await?.rows;
         Ok(attempts.first().is_some_and(|attempt| {
             attempt.status == AttemptStatus::Fail && failed_in_plugin(attempt)
         }))

@@ -231,7 +231,7 @@ impl Worker {
             ..AttemptFilter::default()
         };
         let of = AttemptsOf::Message(key.message);
-        let attempts = self.store.attempts(of, &filter, last).await?;
+        let attempts = self.store.attempts(of, &filter, last).await?.rows;
         let plugins = attempts.into_iter().flat_map(|attempt| attempt.plugins);
         let silent = plugins.map(|report| PluginReport {
             micros: 0,

@@ -29,7 +29,7 @@ pub use event_life::{
     MessageFilter, OutboxEntry, Outcome, Shaped,
 };
 pub use lease::{Lease, Shard, ShardSet};
-pub use page::{Direction, Order, PageRequest};
+pub use page::{Direction, Found, Order, PASSED_OVER, PageRequest};
 pub use records::{Change, Kind, Record, Resource, Stored, Write};
 
 use crate::domain::{
@@ -168,21 +168,21 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// The bytes that arrived; none once they are expunged or deleted.
     async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError>;
 
-    /// Messages of an application that fit the filter.
+    /// Messages of an application that fit the filter; the page may end early, and says so.
     async fn messages(
         &self,
         app: ApplicationId,
         filter: &MessageFilter,
         page: PageRequest,
-    ) -> Result<Vec<Message>, StoreError>;
+    ) -> Result<Found<Message>, StoreError>;
 
-    /// Attempts at an endpoint or of a message that fit the filter.
+    /// Attempts at an endpoint or of a message that fit the filter; the page may end early, and says so.
     async fn attempts(
         &self,
         of: AttemptsOf,
         filter: &AttemptFilter,
         page: PageRequest,
-    ) -> Result<Vec<Attempt>, StoreError>;
+    ) -> Result<Found<Attempt>, StoreError>;
 
     /// One attempt of a message.
     async fn attempt(&self, message: Seq, id: AttemptId) -> Result<Option<Attempt>, StoreError>;

@@ -2,6 +2,10 @@
 
 use crate::domain::Seq;
 
+/// Rows that a page may pass over because they do not fit its filter. Chosen: each costs a read or two of some
+/// microseconds, so a page that finds nothing ends within some tens of milliseconds.
+pub const PASSED_OVER: usize = 10_000;
+
 /// How rows are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -33,6 +37,26 @@ pub struct PageRequest {
     pub limit: usize,
     /// In this order.
     pub order: Order,
+}
+
+/// One page of the rows that fit a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<T> {
+    /// The rows, in the page's order.
+    pub rows: Vec<T>,
+    /// The last row that was looked at, if the page ends there because it had passed over
+    /// [`PASSED_OVER`] rows: it is short, and there may be more behind that row.
+    pub looked_to: Option<Seq>,
+}
+
+impl<T> Found<T> {
+    /// Nothing, and no more to look at.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            rows: Vec::new(),
+            looked_to: None,
+        }
+    }
 }
 
 impl PageRequest {
@@ -76,5 +100,38 @@ impl PageRequest {
             page.reverse();
         }
         Ok(page)
+    }
+
+    /// As [`Self::collect`], of rows of which few may fit: passes over so many, and then says how far it got.
+    pub(crate) fn find<T, E>(
+        &self,
+        rows: impl Iterator<Item = Result<(Seq, Option<T>), E>>,
+    ) -> Result<Found<T>, E> {
+        let mut found = Found::nothing();
+        let mut passed_over = 0;
+        if self.limit == 0 {
+            return Ok(found);
+        }
+        for row in rows {
+            match row? {
+                (_, Some(row)) => {
+                    found.rows.push(row);
+                    if found.rows.len() == self.limit {
+                        break;
+                    }
+                }
+                (seq, None) => {
+                    passed_over += 1;
+                    if passed_over == PASSED_OVER {
+                        found.looked_to = Some(seq);
+                        break;
+                    }
+                }
+            }
+        }
+        if self.direction == Direction::Backward {
+            found.rows.reverse();
+        }
+        Ok(found)
     }
 }

@@ -284,6 +284,7 @@ impl Rig {
             .attempts(of, &AttemptFilter::default(), page)
             .await
             .unwrap()
+            .rows
     }
 
     pub(crate) fn metrics_text(&self) -> String {

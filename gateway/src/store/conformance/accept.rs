@@ -3,7 +3,8 @@
 use super::{START, Subject, app, item, key, later, uid, with_event_id};
 use crate::domain::{ApplicationId, Message, Seq, Timestamp};
 use crate::store::{
-    AcceptItem, AcceptRefusal, Direction, Kind, MessageFilter, Order, PageRequest, Record, Write,
+    AcceptItem, AcceptRefusal, Direction, Kind, MessageFilter, Order, PASSED_OVER, PageRequest,
+    Record, Write,
 };
 
 pub(crate) async fn messages_are_found(make: impl Fn() -> Subject) {
@@ -150,7 +151,7 @@ pub(crate) async fn concurrent_twins_have_one_winner(make: impl Fn() -> Subject)
     let page = PageRequest::first(10);
     let everything = MessageFilter::default();
     let messages = subject.store.messages(app, &everything, page);
-    assert_eq!(messages.await.unwrap().len(), 1);
+    assert_eq!(messages.await.unwrap().rows.len(), 1);
 }
 
 pub(crate) async fn sequence_is_shared_and_rises(make: impl Fn() -> Subject) {
@@ -224,7 +225,7 @@ pub(crate) async fn messages_are_paged_and_filtered(make: impl Fn() -> Subject) 
     let read = async |filter: MessageFilter, page: PageRequest| {
         let messages = subject.store.messages(app, &filter, page).await.unwrap();
         let at = |message: &Message| all.iter().position(|one| one == message).unwrap();
-        messages.iter().map(at).collect::<Vec<_>>()
+        messages.rows.iter().map(at).collect::<Vec<_>>()
     };
     let newest = PageRequest {
         order: Order::Descending,
@@ -295,7 +296,8 @@ pub(crate) async fn a_reader_that_follows_misses_nothing(make: impl Fn() -> Subj
             .store
             .messages(app, &everything, page)
             .await
-            .unwrap();
+            .unwrap()
+            .rows;
         seen.extend(rows.iter().map(|message| message.seq));
         match rows.last() {
             Some(last) => page.cursor = Some(last.seq),
@@ -309,4 +311,53 @@ pub(crate) async fn a_reader_that_follows_misses_nothing(make: impl Fn() -> Subj
     }
     accepted.sort_unstable();
     assert_eq!(seen, accepted);
+}
+
+/// A filter that fits few rows of many: each page looks at so many, and a reader goes on behind them.
+pub(crate) async fn pages_of_few_end_early(make: impl Fn() -> Subject) {
+    let subject = make();
+    let app = app();
+    let accept = async |item: AcceptItem| subject.accept(item).await;
+    let wanted = |event_id: &str| {
+        let mut new = with_event_id(app, event_id);
+        new.new.message.tags = vec!["wanted".into()];
+        new
+    };
+    let first = accept(wanted("first")).await;
+    let mut others = Vec::new();
+    for _ in 0..PASSED_OVER / 500 {
+        let batch = (0..500).map(|_| item(app, "{}")).collect();
+        let batch = subject.store.accept(batch).await.unwrap();
+        others.extend(batch.into_iter().map(|one| one.unwrap().seq));
+    }
+    let last = accept(wanted("last")).await;
+    let filter = MessageFilter {
+        tag: Some("wanted".into()),
+        ..MessageFilter::default()
+    };
+    let read = async |page: PageRequest| subject.store.messages(app, &filter, page).await.unwrap();
+    for (order, near, far, edge) in [
+        (Order::Ascending, &first, &last, others.last()),
+        (Order::Descending, &last, &first, others.first()),
+    ] {
+        let all = PageRequest {
+            order,
+            ..PageRequest::first(2)
+        };
+        let page = read(all).await;
+        assert_eq!(page.rows.as_slice(), std::slice::from_ref(near));
+        assert_eq!(page.looked_to, edge.copied());
+        let rest = PageRequest {
+            cursor: page.looked_to,
+            ..all
+        };
+        let page = read(rest).await;
+        assert_eq!(
+            (page.rows.as_slice(), page.looked_to),
+            (std::slice::from_ref(far), None)
+        );
+        // Full before that many were passed over.
+        let one = read(PageRequest { limit: 1, ..all }).await;
+        assert_eq!(one.looked_to, None);
+    }
 }

@@ -32,9 +32,9 @@ pub(crate) async fn attempts_are_appended(make: impl Fn() -> Subject) {
     let everything = AttemptFilter::default();
     let page = PageRequest::first(10);
     let at = store.attempts(AttemptsOf::Endpoint(lane), &everything, page);
-    assert_eq!(at.await.unwrap(), [read]);
+    assert_eq!(at.await.unwrap().rows, [read]);
     let of = store.attempts(AttemptsOf::Message(message.seq), &everything, page);
-    assert_eq!(of.await.unwrap().len(), 2);
+    assert_eq!(of.await.unwrap().rows.len(), 2);
 }
 
 pub(crate) async fn attempts_are_filtered(make: impl Fn() -> Subject) {
@@ -66,7 +66,8 @@ pub(crate) async fn attempts_are_filtered(make: impl Fn() -> Subject) {
     let read = async |of: AttemptsOf, filter: AttemptFilter| {
         let attempts = subject.store.attempts(of, &filter, PageRequest::first(10));
         let at = |read: &Attempt| all.iter().position(|one| one.id == read.id).unwrap();
-        attempts.await.unwrap().iter().map(at).collect::<Vec<_>>()
+        let found = attempts.await.unwrap();
+        found.rows.iter().map(at).collect::<Vec<_>>()
     };
     let everything = AttemptFilter::default;
     let (at, of) = (AttemptsOf::Endpoint(lane), AttemptsOf::Message(message.seq));
@@ -166,7 +167,7 @@ pub(crate) async fn attempts_are_paged(make: impl Fn() -> Subject) {
         let read = async |page: PageRequest| {
             let everything = AttemptFilter::default();
             let attempts = subject.store.attempts(of, &everything, page);
-            attempts.await.unwrap()
+            attempts.await.unwrap().rows
         };
         let newest = PageRequest {
             order: Order::Descending,

@@ -42,14 +42,14 @@ async fn all_of(store: &Arc<dyn Store>, app: ApplicationId) -> Vec<Message> {
     let page = PageRequest::first(10_000);
     let everything = MessageFilter::default();
     let messages = store.messages(app, &everything, page);
-    messages.await.unwrap()
+    messages.await.unwrap().rows
 }
 
 async fn attempts_at(store: &Arc<dyn Store>, of: AttemptsOf) -> usize {
     let page = PageRequest::first(1000);
     let everything = AttemptFilter::default();
     let attempts = store.attempts(of, &everything, page);
-    attempts.await.unwrap().len()
+    attempts.await.unwrap().rows.len()
 }
 
 pub(crate) async fn expired_messages_go_whole(make: impl Fn() -> Subject) {

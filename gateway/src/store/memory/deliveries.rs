@@ -11,7 +11,7 @@ use crate::domain::{
     Message, MessageId, Seq, Timestamp, Uid,
 };
 use crate::store::{
-    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord,
+    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord,
     MessageFilter, OutboxEntry, Outcome, PageRequest, Shaped, ShardSet, StoreError,
 };
 
@@ -238,16 +238,19 @@ impl Events {
         app: ApplicationId,
         filter: &MessageFilter,
         page: PageRequest,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Found<Message>, StoreError> {
         let (Some(rows), Some((first, last))) = (self.by_app.get(&app), page.span()) else {
-            return Ok(Vec::new());
+            return Ok(Found::nothing());
         };
-        let read = |seq: &Seq| Ok(self.message(*seq).filter(|message| filter.matches(message)));
+        let read = |seq: &Seq| {
+            let message = self.message(*seq);
+            Ok((*seq, message.filter(|message| filter.matches(message))))
+        };
         let rows = rows.range(first..=last);
         if page.scans_upwards() {
-            page.collect(rows.map(read))
+            page.find(rows.map(read))
         } else {
-            page.collect(rows.rev().map(read))
+            page.find(rows.rev().map(read))
         }
     }
 
@@ -256,9 +259,9 @@ impl Events {
         of: AttemptsOf,
         filter: &AttemptFilter,
         page: PageRequest,
-    ) -> Result<Vec<Attempt>, StoreError> {
+    ) -> Result<Found<Attempt>, StoreError> {
         let Some((first, last)) = page.span() else {
-            return Ok(Vec::new());
+            return Ok(Found::nothing());
         };
         let mut keys: Vec<(Seq, Seq)> = match of {
             AttemptsOf::Message(message) => self
@@ -277,9 +280,10 @@ impl Events {
         if !page.scans_upwards() {
             keys.reverse();
         }
-        page.collect(keys.into_iter().map(|key| {
+        page.find(keys.into_iter().map(|key| {
             let attempt = self.attempts.get(&key);
-            Ok(attempt.filter(|attempt| filter.matches(attempt)).cloned())
+            let attempt = attempt.filter(|attempt| filter.matches(attempt));
+            Ok((key.1, attempt.cloned()))
         }))
     }
 

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use super::lease_table::LeaseTable;
 use super::{
-    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, Lease,
-    MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet, Store,
-    StoreError, Write,
+    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord, Kind,
+    Lease, MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet,
+    Store, StoreError, Write,
 };
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message, Seq,
@@ -279,7 +279,7 @@ impl Store for MemoryStore {
         app: ApplicationId,
         filter: &MessageFilter,
         page: PageRequest,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Found<Message>, StoreError> {
         self.with(|state| state.kept.events.messages(app, filter, page))
     }
 
@@ -288,7 +288,7 @@ impl Store for MemoryStore {
         of: AttemptsOf,
         filter: &AttemptFilter,
         page: PageRequest,
-    ) -> Result<Vec<Attempt>, StoreError> {
+    ) -> Result<Found<Attempt>, StoreError> {
         self.with(|state| state.kept.events.attempts(of, filter, page))
     }
 

@@ -24,6 +24,9 @@ pub struct SledConfig {
     pub group_max: usize,
     /// Reads that may run at once, each on a blocking thread.
     pub readers: usize,
+    /// Lists of messages and attempts that may be read at once besides, each on a blocking thread. They are
+    /// long when a filter fits few rows, and nothing else may wait for them.
+    pub list_readers: usize,
     /// No new message is accepted while fewer bytes than this are free on the disk.
     pub min_free_bytes: u64,
     /// Bytes of a file that is given up when the disk is full all the same, so that the store can still be
@@ -61,6 +64,7 @@ impl Default for SledConfig {
             queue: 4096,
             group_max: 256,
             readers: 8,
+            list_readers: 4,
             min_free_bytes: 256 << 20,
             reserve_bytes: 64 << 20,
             open_timeout_ms: 120_000,

@@ -142,7 +142,7 @@ impl Said {
             let app = ApplicationId::from_bytes([writer; 20]);
             let everything = MessageFilter::default();
             let page = PageRequest::first(usize::MAX);
-            for message in store.messages(app, &everything, page).await.unwrap() {
+            for message in store.messages(app, &everything, page).await.unwrap().rows {
                 self.judge(store, &message, &unsettled).await;
             }
         }
@@ -163,7 +163,7 @@ impl Said {
         let of = AttemptsOf::Message(message.seq);
         let everything = AttemptFilter::default();
         let attempts = store.attempts(of, &everything, PageRequest::first(10));
-        let attempts = attempts.await.unwrap().len();
+        let attempts = attempts.await.unwrap().rows.len();
         let rows = store.deliveries(message.seq).await.unwrap();
         let settled = rows.iter().filter(|row| row.state.is_settled()).count();
         let ended = usize::from(!unsettled.contains(&id));

@@ -40,9 +40,9 @@ use tokio::sync::mpsc;
 
 use super::lease_table::LeaseTable;
 use super::{
-    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, Lease,
-    MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, Shard, ShardSet,
-    Store, StoreError, Write,
+    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord, Kind,
+    Lease, MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, Shard,
+    ShardSet, Store, StoreError, Write,
 };
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message, Seq,
@@ -320,10 +320,10 @@ impl Store for SledStore {
         app: ApplicationId,
         filter: &MessageFilter,
         page: PageRequest,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Found<Message>, StoreError> {
         let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::messages(tree, app, &filter, page);
-        self.shared.read(read).await
+        self.shared.read_list(read).await
     }
 
     async fn attempts(
@@ -331,10 +331,10 @@ impl Store for SledStore {
         of: AttemptsOf,
         filter: &AttemptFilter,
         page: PageRequest,
-    ) -> Result<Vec<Attempt>, StoreError> {
+    ) -> Result<Found<Attempt>, StoreError> {
         let (filter, page) = (filter.clone(), self.shared.committed(page));
         let read = move |tree: &sled::Tree| reads::attempts(tree, of, &filter, page);
-        self.shared.read(read).await
+        self.shared.read_list(read).await
     }
 
     async fn attempt(&self, message: Seq, id: AttemptId) -> Result<Option<Attempt>, StoreError> {

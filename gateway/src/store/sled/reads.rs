@@ -13,7 +13,7 @@ use crate::domain::{
     Message, MessageId, Seq, Timestamp, Uid,
 };
 use crate::store::{
-    AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, MessageFilter, OutboxEntry,
+    AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord, Kind, MessageFilter, OutboxEntry,
     Record, Shaped, Shard, ShardSet, StoreError,
 };
 
@@ -31,29 +31,50 @@ pub(super) fn record_by_uid(
     }
 }
 
-/// One page of rows whose keys are a prefix and a number.
+/// The rows of a page whose keys are a prefix and a number, in the order of scanning.
+fn rows_of<T>(
+    tree: &Tree,
+    prefix: &[u8],
+    page: Committed,
+    read: impl Fn(Seq, Row) -> Result<T, StoreError>,
+) -> impl Iterator<Item = Result<T, StoreError>> {
+    let Committed { page, newest } = page;
+    let span = page.span().filter(|(first, _)| *first <= newest);
+    let mut rows = span.map(|(first, last)| {
+        let (first, last) = keys::numbers(prefix, first, last.min(newest));
+        tree.range(first..=last)
+    });
+    let next = move || match (&mut rows, page.scans_upwards()) {
+        (Some(rows), true) => rows.next(),
+        (Some(rows), false) => rows.next_back(),
+        (None, _) => None,
+    };
+    std::iter::from_fn(next).map(move |row| {
+        let row = row.map_err(fault)?;
+        let seq = keys::read_seq(&row.0, prefix.len());
+        read(seq.ok_or_else(|| damaged("a list row is cut short"))?, row)
+    })
+}
+
+/// One page of them.
 fn page_of<T>(
     tree: &Tree,
     prefix: &[u8],
     page: Committed,
     read: impl Fn(Seq, Row) -> Result<Option<T>, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let Committed { page, newest } = page;
-    let Some((first, last)) = page.span().filter(|(first, _)| *first <= newest) else {
-        return Ok(Vec::new());
-    };
-    let (first, last) = keys::numbers(prefix, first, last.min(newest));
-    let read = |row: sled::Result<Row>| {
-        let row = row.map_err(fault)?;
-        let seq = keys::read_seq(&row.0, prefix.len());
-        read(seq.ok_or_else(|| damaged("a list row is cut short"))?, row)
-    };
-    let rows = tree.range(first..=last);
-    if page.scans_upwards() {
-        page.collect(rows.map(read))
-    } else {
-        page.collect(rows.rev().map(read))
-    }
+    page.page.collect(rows_of(tree, prefix, page, read))
+}
+
+/// One page of them, of which few may fit.
+fn find<T>(
+    tree: &Tree,
+    prefix: &[u8],
+    page: Committed,
+    read: impl Fn(Seq, Row) -> Result<Option<T>, StoreError>,
+) -> Result<Found<T>, StoreError> {
+    let read = |seq, row| Ok((seq, read(seq, row)?));
+    page.page.find(rows_of(tree, prefix, page, read))
 }
 
 pub(super) fn records_of(
@@ -127,8 +148,8 @@ pub(super) fn messages(
     app: ApplicationId,
     filter: &MessageFilter,
     page: Committed,
-) -> Result<Vec<Message>, StoreError> {
-    page_of(tree, &keys::messages_of(app), page, |seq, _| {
+) -> Result<Found<Message>, StoreError> {
+    find(tree, &keys::messages_of(app), page, |seq, _| {
         Ok(message(tree, seq)?.filter(|message| filter.matches(message)))
     })
 }
@@ -138,17 +159,17 @@ pub(super) fn attempts(
     of: AttemptsOf,
     filter: &AttemptFilter,
     page: Committed,
-) -> Result<Vec<Attempt>, StoreError> {
+) -> Result<Found<Attempt>, StoreError> {
     let fits = |attempt: Attempt| Some(attempt).filter(|attempt| filter.matches(attempt));
     match of {
-        AttemptsOf::Message(message) => page_of(
+        AttemptsOf::Message(message) => find(
             tree,
             &keys::attempts_of(message),
             page,
             |seq, (_, value)| codec::attempt(tree, seq, &value).map(fits),
         ),
         AttemptsOf::Endpoint(endpoint) => {
-            page_of(tree, &keys::attempts_at(endpoint), page, |seq, (_, at)| {
+            find(tree, &keys::attempts_at(endpoint), page, |seq, (_, at)| {
                 let message = keys::read_seq(&at, 0).ok_or_else(|| damaged("an attempt index"))?;
                 let value = Rows::get(tree, &keys::attempt(message, seq))?;
                 let attempt = value.map(|value| codec::attempt(tree, seq, &value));

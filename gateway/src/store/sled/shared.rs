@@ -54,7 +54,8 @@ pub(super) struct Shared {
     health: Mutex<Health>,
     /// Every row with a number up to this is there, whole and on disk.
     committed: AtomicU64,
-    readers: Semaphore,
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) list_readers: Arc<Semaphore>,
     taps: Mutex<Vec<Arc<Tap>>>,
 }
 
@@ -77,7 +78,8 @@ impl Shared {
             unsynced: RwLock::default(),
             health: Mutex::new(Health::Open),
             committed: AtomicU64::new(seq),
-            readers: Semaphore::new(config.readers.max(1)),
+            readers: Arc::new(Semaphore::new(config.readers.max(1))),
+            list_readers: Arc::new(Semaphore::new(config.list_readers.max(1))),
             taps: Mutex::default(),
             config,
             clock,
@@ -132,7 +134,17 @@ impl Shared {
         self: &Arc<Self>,
         act: impl Fn(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.on_reader(move |shared| shared.read_here(act)).await
+        self.on_reader(&self.readers, move |shared| shared.read_here(act))
+            .await
+    }
+
+    /// As `read`, for lists that may pass over many rows: only other such lists wait for it.
+    pub(super) async fn read_list<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl Fn(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.on_reader(&self.list_readers, move |shared| shared.read_here(act))
+            .await
     }
 
     /// As `read`, but sees only what is on disk: for answers that a caller takes as a promise.
@@ -140,7 +152,7 @@ impl Shared {
         self: &Arc<Self>,
         act: impl Fn(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.on_reader(move |shared| {
+        self.on_reader(&self.readers, move |shared| {
             let _synced = shared.unsynced.read();
             shared.judged(&act)
         })
@@ -149,16 +161,19 @@ impl Shared {
 
     async fn on_reader<T: Send + 'static>(
         self: &Arc<Self>,
+        permits: &Arc<Semaphore>,
         act: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.check_open()?;
-        let _permit = self
-            .readers
-            .acquire()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        let permit = permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| StoreError::Closed)?;
         let shared = self.clone();
-        let answer = tokio::task::spawn_blocking(move || act(&shared)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Goes when the read ends, not when its caller goes away: the thread is taken until then.
+            let _permit = permit;
+            act(&shared)
+        })
+        .await;
         answer.unwrap_or_else(|stopped| {
             if stopped.is_panic() {
                 self.damage("sled panicked in a read");

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -456,4 +457,70 @@ async fn replaced_chunks_are_not_damage() {
         record = store.commit(change, None).await.unwrap().remove(0);
     }
     reading.await.unwrap();
+}
+
+/// A read that goes on until the sender is used or dropped.
+fn lasting(
+    started: std::sync::mpsc::Sender<()>,
+) -> (
+    std::sync::mpsc::Sender<()>,
+    impl Fn(&sled::Tree) -> Result<(), StoreError> + Send + 'static,
+) {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let read = move |_: &sled::Tree| {
+        started.send(()).unwrap();
+        let _ = held.recv();
+        Ok(())
+    };
+    (release, read)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_caller_is_gone_still_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let one = SledConfig {
+        readers: 1,
+        ..config(directory.path())
+    };
+    let store = open_in(one).unwrap();
+    let (starts, started) = std::sync::mpsc::channel();
+    let (release, read) = lasting(starts);
+    let shared = store.shared.clone();
+    let caller = tokio::spawn(async move { shared.read(read).await });
+    started.recv().unwrap();
+    caller.abort();
+    caller.await.unwrap_err();
+    assert_eq!(store.shared.readers.available_permits(), 0);
+    release.send(()).unwrap();
+    store.shared.read(|_| Ok(())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_but_lists_waits_for_lists() {
+    let directory = tempfile::tempdir().unwrap();
+    let one = SledConfig {
+        readers: 1,
+        list_readers: 1,
+        ..config(directory.path())
+    };
+    let store = open_in(one).unwrap();
+    let message = accept(&store, "{}").await;
+    let (starts, started) = std::sync::mpsc::channel();
+    let (release, read) = lasting(starts);
+    let shared = store.shared.clone();
+    let list = tokio::spawn(async move { shared.read_list(read).await });
+    started.recv().unwrap();
+    let key = DeliveryKey {
+        endpoint: conformance::endpoint(),
+        message: message.seq,
+    };
+    assert_eq!(store.shaped(key).await.unwrap(), None);
+    let everything = MessageFilter::default();
+    let mut listed =
+        std::pin::pin!(store.messages(message.app, &everything, PageRequest::first(1)));
+    assert!(listed.as_mut().now_or_never().is_none());
+    assert_eq!(store.shared.list_readers.available_permits(), 0);
+    release.send(()).unwrap();
+    list.await.unwrap().unwrap();
+    listed.await.unwrap();
 }
