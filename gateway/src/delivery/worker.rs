@@ -142,7 +142,7 @@ impl Worker {
         };
         let tried = self.attempt(&delivery).await?;
         if tried.ended == Ended::Asked(Verdict::Gone) {
-            self.endpoints.gone(lane).await;
+            self.endpoints.gone(&endpoint.endpoint).await;
         }
         let feedback = tried.ended.feedback();
         let outcome = self.settle(&delivery, tried);
