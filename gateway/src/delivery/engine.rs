@@ -254,14 +254,7 @@ impl Engine {
             retry: self.config.retry_schedule.clone(),
             inputs: self.inputs.0.clone(),
         };
-        background.spawn(async move {
-            if let Err(error) = recovery.run().await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "some parked deliveries wait for the next start"
-                );
-            }
-        });
+        background.spawn(recovery.run());
     }
 }
 
