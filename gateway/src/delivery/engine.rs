@@ -272,7 +272,14 @@ impl Running {
             self.tasks.wait().await;
         }
         self.drained.cancel();
-        self.driver.join_next().await;
+        // It ends with its last row, and the disk may be full: then the recorder gives up, and it with it.
+        if tokio::time::timeout(grace, self.driver.join_next())
+            .await
+            .is_err()
+        {
+            self.abort.cancel();
+            self.driver.join_next().await;
+        }
         // It ends with the last sender: fan-out may still hold one, and the disk may be full.
         if tokio::time::timeout(grace, self.recorder.join_next())
             .await
