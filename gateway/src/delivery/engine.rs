@@ -92,7 +92,6 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (lease, lease_seen) = watch::channel(None);
     let deliveries = Deliveries {
         store: Arc::clone(&parts.store),
-        payloads: Arc::clone(&payloads),
         inputs: inputs.0.clone(),
     };
     let lanes = Lanes {
