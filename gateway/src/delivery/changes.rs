@@ -3,24 +3,26 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::directory::Directory;
+use super::record::last_attempt;
 use super::scheduler::{Input, LaneSpec};
 use super::shape::failed_in_plugin;
 use crate::domain::{
     ApplicationId, AttemptStatus, Clock, DeliveryRow, DeliveryState, EndpointId, Seq, Timestamp,
 };
-use crate::store::{
-    AttemptFilter, AttemptsOf, Change, Direction, Kind, Lease, Order, PageRequest, Store,
-    StoreError,
-};
+use crate::store::{Change, Kind, Lease, Store, StoreError};
 
 /// Parked deliveries looked at before the lane has to have written what came of it. Chosen: one group of the
 /// store.
 const HEAL_PAGE: usize = 256;
+
+/// Between two tries while the store can not be read. Chosen: it reopens within a second.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Later than any due time.
 const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
@@ -78,10 +80,18 @@ impl Watcher {
     /// Runs until it is dropped. Cancel-safe: what was not passed on is read from the store at the next
     /// attempt; a healing that was cut short leaves the rest to their schedule.
     pub(super) async fn run(self) {
+        let mut untold = false;
         loop {
-            self.changes.wake.notified().await;
+            let wake = self.changes.wake.notified();
+            if untold {
+                // Whatever comes first: another change, or the next try.
+                drop(tokio::time::timeout(RETRY, wake).await);
+            } else {
+                wake.await;
+            }
+            untold = false;
             loop {
-                self.tell_lanes().await;
+                untold |= !self.tell_lanes().await;
                 let next = self.changes.noted.lock().chains.pop_first();
                 let Some((app, endpoint)) = next else { break };
                 if let Err(error) = self.heal(app, endpoint).await {
@@ -92,23 +102,27 @@ impl Watcher {
         }
     }
 
-    async fn tell_lanes(&self) {
+    /// False: some could not be read; they are noted again.
+    async fn tell_lanes(&self) -> bool {
         let endpoints = std::mem::take(&mut self.changes.noted.lock().endpoints);
+        let mut all = true;
         for (id, app) in endpoints {
             let input = match self.directory.endpoint(app, id).await {
                 Ok(Some(view)) => Input::Changed(view.spec.clone()),
                 Ok(None) => Input::Deleted(id),
                 Err(error) => {
-                    // The lane learns it with its next message.
                     tracing::warn!(endpoint = %id, error = &error as &dyn std::error::Error,
-                        "a changed endpoint can not be read");
+                        "a changed endpoint can not be read at present");
+                    self.changes.noted.lock().endpoints.insert(id, app);
+                    all = false;
                     continue;
                 }
             };
             if self.inputs.send(input).await.is_err() {
-                return;
+                break;
             }
         }
+        all
     }
 
     async fn heal(
@@ -150,26 +164,15 @@ impl Watcher {
             if !full {
                 return Ok(());
             }
-            // A healing of many must not keep others' pauses waiting.
+            // A healing of many must not keep others' pauses waiting. What is left is told after it.
             self.tell_lanes().await;
         }
     }
 
     async fn waits_for_plugin(&self, row: &DeliveryRow) -> Result<bool, StoreError> {
-        let last = PageRequest {
-            cursor: None,
-            direction: Direction::Forward,
-            limit: 1,
-            order: Order::Descending,
-        };
-        let filter = AttemptFilter {
-            endpoint: Some(row.key.endpoint),
-            ..AttemptFilter::default()
-        };
-        let of = AttemptsOf::Message(row.key.message);
-        let attempts = self.store.attempts(of, &filter, last).await?.rows;
-        Ok(attempts.first().is_some_and(|attempt| {
-            attempt.status == AttemptStatus::Fail && failed_in_plugin(attempt)
+        let last = last_attempt(self.store.as_ref(), row.key).await?;
+        Ok(last.is_some_and(|attempt| {
+            attempt.status == AttemptStatus::Fail && failed_in_plugin(&attempt)
         }))
     }
 }

@@ -99,8 +99,17 @@ impl Driver {
             }
             self.report(now);
         }
-        for job in self.pending.drain(..) {
-            if self.records.send(job).await.is_err() {
+        let Self {
+            inputs,
+            records,
+            pending,
+            ..
+        } = self;
+        // Nobody takes inputs any more: the recorder must not wait for a place among them while these rows
+        // wait for a place with it.
+        drop(inputs);
+        for job in pending {
+            if records.send(job).await.is_err() {
                 return;
             }
         }

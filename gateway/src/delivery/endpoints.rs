@@ -10,6 +10,10 @@ use crate::store::{Store, StoreError};
 /// Why an endpoint was disabled, as its owner reads it.
 const GONE: &str = "the receiver answered 410 Gone";
 
+/// How often a change is made again because somebody else was faster. Chosen: people change an endpoint now
+/// and then, so the second try is all but always the last.
+const TRIES: u32 = 16;
+
 /// Changes endpoints.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
@@ -18,9 +22,11 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// The receiver answered 410.
-    pub(super) async fn gone(&self, id: EndpointId) {
-        self.disable(id, GONE.to_owned()).await;
+    /// The receiver of `asked` answered 410. Whoever has changed the endpoint since then has not been answered
+    /// so: a corrected one stays enabled.
+    pub(super) async fn gone(&self, asked: &Endpoint) {
+        let same = |now: &Endpoint| now.updated_at == asked.updated_at && now.url == asked.url;
+        self.disable(asked.id, GONE.to_owned(), same).await;
     }
 
     /// A lane's view of its receiver has changed.
@@ -39,19 +45,24 @@ impl Endpoints {
                     .await;
             }
             HealthChange::Silent(since) => {
-                self.disable(id, format!("no attempt has succeeded since {since}"))
-                    .await;
+                let reason = format!("no attempt has succeeded since {since}");
+                self.disable(id, reason, |_| true).await;
             }
         }
     }
 
-    async fn disable(&self, id: EndpointId, reason: String) {
-        tracing::warn!(endpoint = %id, reason, "the endpoint is disabled");
+    async fn disable(
+        &self,
+        id: EndpointId,
+        reason: String,
+        concerned: impl Fn(&Endpoint) -> bool + Send + Sync,
+    ) {
         let now = self.clock.wall();
         self.change(id, |endpoint| {
-            if endpoint.disabled {
+            if endpoint.disabled || !concerned(endpoint) {
                 return false;
             }
+            tracing::warn!(endpoint = %id, reason, "the endpoint is disabled");
             endpoint.disabled = true;
             endpoint.disabled_reason = Some(reason.clone());
             endpoint.updated_at = now;
@@ -62,10 +73,10 @@ impl Endpoints {
 
     /// Makes the change unless `change` says that there is nothing to do.
     async fn change(&self, id: EndpointId, change: impl Fn(&mut Endpoint) -> bool + Send) {
-        loop {
+        for tries_left in (0..TRIES).rev() {
             match self.try_change(id, &change).await {
                 Ok(()) => return,
-                Err(StoreError::Stale { .. }) => {}
+                Err(StoreError::Stale { .. }) if tries_left > 0 => {}
                 // It happens again with the next attempt.
                 Err(error) => {
                     tracing::warn!(endpoint = %id, error = &error as &dyn std::error::Error,

@@ -92,7 +92,6 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (lease, lease_seen) = watch::channel(None);
     let deliveries = Deliveries {
         store: Arc::clone(&parts.store),
-        payloads: Arc::clone(&payloads),
         inputs: inputs.0.clone(),
     };
     let lanes = Lanes {
@@ -254,14 +253,7 @@ impl Engine {
             retry: self.config.retry_schedule.clone(),
             inputs: self.inputs.0.clone(),
         };
-        background.spawn(async move {
-            if let Err(error) = recovery.run().await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "some parked deliveries wait for the next start"
-                );
-            }
-        });
+        background.spawn(recovery.run());
     }
 }
 
@@ -279,7 +271,14 @@ impl Running {
             self.tasks.wait().await;
         }
         self.drained.cancel();
-        self.driver.join_next().await;
+        // It ends with its last row, and the disk may be full: then the recorder gives up, and it with it.
+        if tokio::time::timeout(grace, self.driver.join_next())
+            .await
+            .is_err()
+        {
+            self.abort.cancel();
+            self.driver.join_next().await;
+        }
         // It ends with the last sender: fan-out may still hold one, and the disk may be full.
         if tokio::time::timeout(grace, self.recorder.join_next())
             .await

@@ -13,29 +13,18 @@ use crate::outbound::{Outbound, TargetUrl};
 
 /// How long one attempt may take, and how long to stay away from who is overloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptLimits {
+pub(super) struct AttemptLimits {
     /// From lookup to the end of the response head; the body is read for what is left of it.
-    pub deadline: Duration,
+    pub(super) deadline: Duration,
     /// Least wait after a 429 without `Retry-After` and after a time-out.
-    pub slow_down_floor: Duration,
-}
-
-impl Default for AttemptLimits {
-    fn default() -> Self {
-        Self {
-            // Standard Webhooks: 15 to 30 s. The short end holds a lane's permit less long.
-            deadline: Duration::from_secs(15),
-            // Chosen: what svix-server waits at least.
-            slow_down_floor: Duration::from_secs(60),
-        }
-    }
+    pub(super) slow_down_floor: Duration,
 }
 
 /// Sends one request and classifies what comes back. Never fails: every outcome is a report.
 ///
 /// Cancel-safe: a dropped future closes its connection, and the attempt counts as not made; the receiver
 /// may have got it.
-pub async fn attempt(
+pub(super) async fn attempt(
     outbound: &Outbound,
     target: &TargetUrl,
     headers: HeaderMap,

@@ -37,7 +37,6 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::http::{AttemptLimits, attempt};
 pub use config::{AutoDisable, Config, InFlight};
 pub use engine::{DeliveryError, Engine, Parts, open};
 pub use lanes::Lanes;

@@ -85,11 +85,6 @@ impl Payloads {
         Ok(Some(Loaded { event, permit }))
     }
 
-    /// A payload's bytes are gone: it is not sent again from memory.
-    pub(crate) fn forget(&self, seq: Seq) {
-        self.recent.remove(&seq);
-    }
-
     async fn permit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
         // One that is larger than the whole budget takes all of it.
         let share = u32::try_from(bytes.clamp(1, self.limit)).unwrap_or(u32::MAX);

@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::scheduler::{Input, Reply};
 use super::ticket::Ticket;
-use crate::domain::{DeliveryRow, Seq};
-use crate::store::{Lease, Outcome, Store, StoreError};
+use crate::domain::{Attempt, DeliveryKey, DeliveryRow, Seq};
+use crate::store::{
+    AttemptFilter, AttemptsOf, Direction, Lease, Order, Outcome, PageRequest, Store, StoreError,
+};
 
 /// Between two tries while the store does not take writes. Chosen: outcomes are kept meanwhile, and the
 /// store reopens within a second.
@@ -135,6 +137,26 @@ impl Recorder {
                 .await;
         }
     }
+}
+
+/// What was recorded last about this delivery's tries.
+pub(super) async fn last_attempt(
+    store: &dyn Store,
+    key: DeliveryKey,
+) -> Result<Option<Attempt>, StoreError> {
+    let last = PageRequest {
+        cursor: None,
+        direction: Direction::Forward,
+        limit: 1,
+        order: Order::Descending,
+    };
+    let filter = AttemptFilter {
+        endpoint: Some(key.endpoint),
+        ..AttemptFilter::default()
+    };
+    let of = AttemptsOf::Message(key.message);
+    let attempts = store.attempts(of, &filter, last).await?.rows;
+    Ok(attempts.into_iter().next())
 }
 
 fn outcome(job: &mut Job) -> Outcome {

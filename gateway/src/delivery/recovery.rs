@@ -8,11 +8,16 @@ use tokio::sync::mpsc;
 
 use super::changes::{due_at, reschedule};
 use super::scheduler::{Input, LaneSpec};
-use crate::domain::{Clock, DeliveryState, Endpoint, RetryPolicy, Seq, Timestamp, Trigger};
+use crate::domain::{
+    Clock, DeliveryState, Endpoint, EndpointId, RetryPolicy, Seq, Timestamp, Trigger,
+};
 use crate::store::{Lease, ShardSet, Store, StoreError, Stored};
 
 /// Lanes, and rows of one lane, read at a time.
 const PAGE: usize = 256;
+
+/// Between two tries while the store can not be read. Chosen: it reopens within a second.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Longest wait that a receiver can ask for with `Retry-After`; a due time within it may be right.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -53,23 +58,44 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Runs once. Cancel-safe: lanes that were not opened are opened at the next start.
-    pub(super) async fn run(self) -> Result<(), StoreError> {
+    /// Runs until every such lane is open, however often the store can not be read meanwhile. Cancel-safe:
+    /// lanes that were not opened are opened at the next start.
+    pub(super) async fn run(self) {
         let mut after = None;
+        let mut warned = false;
         loop {
-            let lanes = self.store.due_lanes(&self.lease, after, PAGE).await?;
+            match self.open_lanes(&mut after).await {
+                // Somebody else has the lanes now.
+                Ok(()) | Err(StoreError::Fenced) => return,
+                Err(error) if !warned => {
+                    warned = true;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "parked deliveries wait for the store"
+                    );
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Opens the lanes after this one, and says how far it came.
+    async fn open_lanes(&self, after: &mut Option<EndpointId>) -> Result<(), StoreError> {
+        loop {
+            let lanes = self.store.due_lanes(&self.lease, *after, PAGE).await?;
             let full = lanes.len() == PAGE;
-            after = lanes.last().map(|lane| lane.endpoint).or(after);
             for lane in lanes {
                 // Deleted: the store's sweeper takes what waits for it.
-                let stored = self.store.get::<Endpoint>(lane.endpoint).await?;
-                let Some(stored) = stored else { continue };
-                let spec = LaneSpec::of(&stored.value, stored.revision);
-                let open = Input::Open(spec, lane.earliest);
-                if self.inputs.send(open).await.is_err() {
-                    return Ok(());
+                if let Some(stored) = self.store.get::<Endpoint>(lane.endpoint).await? {
+                    let spec = LaneSpec::of(&stored.value, stored.revision);
+                    let open = Input::Open(spec, lane.earliest);
+                    if self.inputs.send(open).await.is_err() {
+                        return Ok(());
+                    }
+                    self.clamp(&stored).await?;
                 }
-                self.clamp(&stored).await?;
+                *after = Some(lane.endpoint);
             }
             if !full {
                 return Ok(());

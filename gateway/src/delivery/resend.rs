@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::payloads::Payloads;
 use super::scheduler::{Input, LaneSpec};
-use crate::domain::{DeliveryKey, Endpoint, Message, Seq};
+use crate::domain::{DeliveryKey, Endpoint, Message};
 use crate::store::{Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
     pub(super) store: Arc<dyn Store>,
-    pub(super) payloads: Arc<Payloads>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
 
@@ -46,10 +44,5 @@ impl Deliveries {
             .await
             .map_err(|_| ResendError::Stopped)?;
         written.await.map_err(|_| ResendError::Stopped)
-    }
-
-    /// A payload was expunged or deleted: it is not sent again from memory.
-    pub fn forget_payload(&self, message: Seq) {
-        self.payloads.forget(message);
     }
 }

@@ -14,7 +14,7 @@ use super::endpoints::Endpoints;
 use super::http::{AttemptLimits, attempt};
 use super::outcome::{AttemptReport, Verdict};
 use super::payloads::{Event, Loaded, Payloads};
-use super::record::Job;
+use super::record::{Job, last_attempt};
 use super::request;
 use super::scheduler::{Feedback, Input, Item, Start};
 use super::settle::{Ended, settle};
@@ -26,9 +26,7 @@ use crate::domain::{
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Sandbox;
-use crate::store::{
-    AttemptFilter, AttemptsOf, Direction, Order, Outcome, PageRequest, Store, StoreError,
-};
+use crate::store::{Outcome, Store, StoreError};
 
 /// How long a delivery waits that could not be tried for the gateway's own reasons. Chosen: a busy sandbox
 /// or a store that reopens is back within a second.
@@ -142,7 +140,7 @@ impl Worker {
         };
         let tried = self.attempt(&delivery).await?;
         if tried.ended == Ended::Asked(Verdict::Gone) {
-            self.endpoints.gone(lane).await;
+            self.endpoints.gone(&endpoint.endpoint).await;
         }
         let feedback = tried.ended.feedback();
         let outcome = self.settle(&delivery, tried);
@@ -220,19 +218,8 @@ impl Worker {
 
     /// The plugins that made what is sent once more, without what they logged then.
     async fn shapers(&self, key: DeliveryKey) -> Result<Vec<PluginReport>, StoreError> {
-        let last = PageRequest {
-            cursor: None,
-            direction: Direction::Forward,
-            limit: 1,
-            order: Order::Descending,
-        };
-        let filter = AttemptFilter {
-            endpoint: Some(key.endpoint),
-            ..AttemptFilter::default()
-        };
-        let of = AttemptsOf::Message(key.message);
-        let attempts = self.store.attempts(of, &filter, last).await?.rows;
-        let plugins = attempts.into_iter().flat_map(|attempt| attempt.plugins);
+        let last = last_attempt(self.store.as_ref(), key).await?;
+        let plugins = last.into_iter().flat_map(|attempt| attempt.plugins);
         let silent = plugins.map(|report| PluginReport {
             micros: 0,
             logs: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::Config;
 use super::fanout::{self, Arrivals, FanOut};
@@ -101,9 +101,16 @@ struct Inner {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Bytes of payloads being accepted.
-    under_way: Semaphore,
+    under_way: Arc<Semaphore>,
     recent: Recent,
     arrivals: Arrivals,
+}
+
+/// What the store is about to be given.
+struct UnderWay {
+    item: AcceptItem,
+    /// Its share of the bytes being accepted.
+    permit: OwnedSemaphorePermit,
 }
 
 /// Puts the room together: the way in, and what passes messages on to the lanes.
@@ -123,7 +130,7 @@ pub fn new(
         store,
         clock,
         metrics,
-        under_way: Semaphore::new(bytes),
+        under_way: Arc::new(Semaphore::new(bytes)),
         recent,
         arrivals,
     }));
@@ -145,27 +152,38 @@ impl Ingest {
         submission: Submission,
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
     ) -> Result<Accepted, IngestError> {
-        let result = self.accept(submission, idempotency).await;
-        self.0.metrics.accepted(match &result {
-            Ok(_) => "accepted",
-            Err(IngestError::EventIdTaken { .. } | IngestError::IdempotencyKeyTaken(_)) => {
-                "duplicate"
+        let inner = Arc::clone(&self.0);
+        let under_way = match self.prepare(submission, idempotency) {
+            Ok(under_way) => under_way,
+            Err(refused) => {
+                let result = Err(refused);
+                inner.count(&result);
+                return result;
             }
-            Err(
-                IngestError::TooLarge { .. }
-                | IngestError::Overloaded { .. }
-                | IngestError::Unavailable { .. },
-            ) => "refused",
-            Err(IngestError::Store(_)) => "error",
+        };
+        // A sender that goes away takes its call with it. What the store has begun to write is passed on
+        // all the same, so it runs in a task of its own.
+        let accepting = tokio::spawn(async move {
+            let result = inner.accept(under_way).await;
+            inner.count(&result);
+            result
         });
-        result
+        match accepting.await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only the end of the runtime cancels it.
+                Err(_) => Err(StoreError::Closed.into()),
+            },
+        }
     }
 
-    async fn accept(
+    /// Everything that needs no waiting.
+    fn prepare(
         &self,
         submission: Submission,
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
-    ) -> Result<Accepted, IngestError> {
+    ) -> Result<UnderWay, IngestError> {
         let inner = &self.0;
         let bytes = submission.payload.len();
         let limit = inner.config.payload_bytes;
@@ -182,36 +200,17 @@ impl Ingest {
             return Err(overloaded);
         }
         let share = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
-        let Ok(_permit) = inner.under_way.try_acquire_many(share) else {
+        let budget = Arc::clone(&inner.under_way);
+        let Ok(permit) = budget.try_acquire_many_owned(share) else {
             return Err(overloaded);
         };
         inner.store.writable()?;
         let payload = submission.payload.clone();
         let message = self.message(submission);
-        let item = AcceptItem {
-            idempotency: idempotency(&message),
-            new: NewMessage {
-                message,
-                payload: payload.clone(),
-            },
-        };
-        let mut results = inner.store.accept(vec![item]).await?;
-        let message = match results.pop() {
-            Some(Ok(message)) => message,
-            Some(Err(AcceptRefusal::EventIdTaken { existing })) => {
-                return Err(IngestError::EventIdTaken { existing });
-            }
-            Some(Err(AcceptRefusal::IdempotencyKeyTaken(record))) => {
-                return Err(IngestError::IdempotencyKeyTaken(record));
-            }
-            None => {
-                let what = "the store answered for no message".to_owned();
-                return Err(IngestError::Store(StoreError::Damaged { what }));
-            }
-        };
-        inner.recent.keep(message.clone(), payload);
-        inner.arrivals.push(message.clone());
-        Ok(Accepted { message })
+        let idempotency = idempotency(&message);
+        let new = NewMessage { message, payload };
+        let item = AcceptItem { new, idempotency };
+        Ok(UnderWay { item, permit })
     }
 
     fn message(&self, submission: Submission) -> Message {
@@ -232,6 +231,47 @@ impl Ingest {
             deliver_at: submission.deliver_at,
             expires_at: now.after(retention),
         }
+    }
+}
+
+impl Inner {
+    /// Commits and hands over.
+    async fn accept(&self, under_way: UnderWay) -> Result<Accepted, IngestError> {
+        let UnderWay { item, permit } = under_way;
+        let payload = item.new.payload.clone();
+        let mut results = self.store.accept(vec![item]).await?;
+        let message = match results.pop() {
+            Some(Ok(message)) => message,
+            Some(Err(AcceptRefusal::EventIdTaken { existing })) => {
+                return Err(IngestError::EventIdTaken { existing });
+            }
+            Some(Err(AcceptRefusal::IdempotencyKeyTaken(record))) => {
+                return Err(IngestError::IdempotencyKeyTaken(record));
+            }
+            None => {
+                let what = "the store answered for no message".to_owned();
+                return Err(IngestError::Store(StoreError::Damaged { what }));
+            }
+        };
+        self.recent.keep(message.clone(), payload);
+        self.arrivals.push(message.clone());
+        drop(permit);
+        Ok(Accepted { message })
+    }
+
+    fn count(&self, result: &Result<Accepted, IngestError>) {
+        self.metrics.accepted(match result {
+            Ok(_) => "accepted",
+            Err(IngestError::EventIdTaken { .. } | IngestError::IdempotencyKeyTaken(_)) => {
+                "duplicate"
+            }
+            Err(
+                IngestError::TooLarge { .. }
+                | IngestError::Overloaded { .. }
+                | IngestError::Unavailable { .. },
+            ) => "refused",
+            Err(IngestError::Store(_)) => "error",
+        });
     }
 }
 

@@ -1,10 +1,15 @@
 //! Submissions against a gateway without its API.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::IngestError;
 use crate::delivery::tests::rig::{Receiver, Rig, Setup};
-use crate::domain::{Digest, Timestamp, Uid};
+use crate::domain::{Clock, Digest, SystemClock, Timestamp, Uid};
+use crate::metrics::Metrics;
+use crate::store::sled::{SledConfig, SledStore};
 use crate::store::{IdempotencyRecord, StoreError};
 
 #[tokio::test]
@@ -20,6 +25,35 @@ async fn a_message_is_on_disk_when_it_is_answered() {
     let payload = rig.store.payload(message.seq).await.unwrap();
     assert_eq!(payload, Some(Bytes::from_static(b"{}")));
     assert_eq!(message.payload_len, 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_while_its_message_is_written_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    // A build machine's disk may be nearly full.
+    let config = SledConfig {
+        cache_bytes: 8 << 20,
+        min_free_bytes: 1 << 20,
+        reserve_bytes: 1 << 20,
+        ..SledConfig::in_dir(dir.path())
+    };
+    let metrics = Arc::new(Metrics::new());
+    let store = SledStore::open(config, Arc::clone(&clock), metrics).unwrap();
+    let setup = Setup {
+        store: Some(Arc::new(store)),
+        clock: Some(clock),
+        ..Setup::default()
+    };
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("the outbox has been read").await;
+    receiver.next().await;
+    let answer = rig.submit("gone").now_or_never();
+    assert!(answer.is_none(), "it waits for the disk");
+    assert_eq!(receiver.next().await.body, "gone");
     rig.stop().await;
 }
 

@@ -296,7 +296,7 @@ pub(super) mod tests {
 
     /// Digests in memory.
     #[derive(Debug, Default)]
-    pub(in super::super) struct MemoryDigests(
+    pub(crate) struct MemoryDigests(
         pub(in super::super) Mutex<HashMap<(Digest, String), [u8; 32]>>,
     );
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::cache::tests::MemoryDigests;
+pub(crate) use super::cache::tests::MemoryDigests;
 use super::*;
 pub(crate) use guest::hostile;
 

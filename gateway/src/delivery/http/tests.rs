@@ -497,7 +497,7 @@ async fn a_blocked_target_is_a_failure_that_may_heal() {
     let open = outbound();
     let closed = Outbound::new(&Config::default()).unwrap();
     let target = open.judge(&receiver.url()).unwrap();
-    let limits = AttemptLimits::default();
+    let limits = crate::delivery::Config::default().attempt_limits();
     let clock = ManualClock::at(NOW);
     let report = attempt(
         &closed,

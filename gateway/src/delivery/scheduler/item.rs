@@ -98,4 +98,37 @@ impl Item {
         }
         self
     }
+    /// A try by hand was asked for before fan-out came to this message: it takes over what the new delivery
+    /// has, its schedule and its outbox entry. A twin of a new delivery brings nothing.
+    pub(super) fn join(&mut self, new: Self) {
+        if self.ticket.is_some() {
+            return;
+        }
+        if self.tries == 0 && self.trigger == Trigger::Manual {
+            self.resume_due.get_or_insert(new.due);
+        }
+        self.ticket = new.ticket;
+    }
+
+    /// The same where the try by hand has left this row: a failed one leaves the schedule to begin.
+    pub(super) fn schedule(self, mut row: DeliveryRow) -> (DeliveryRow, Option<Arc<Ticket>>) {
+        if row.tries == 0 {
+            match row.state {
+                DeliveryState::Parked {
+                    trigger: Trigger::Manual,
+                    ..
+                } => {
+                    row.resume_due.get_or_insert(self.due);
+                }
+                DeliveryState::Failed => {
+                    row.state = DeliveryState::Parked {
+                        due: self.due,
+                        trigger: Trigger::Scheduled,
+                    };
+                }
+                _ => {}
+            }
+        }
+        (row, self.ticket)
+    }
 }

@@ -45,6 +45,9 @@ pub(super) struct Lane {
     /// Starts since the last retry.
     since_retry: u8,
     held: HashMap<Seq, Held>,
+    /// New deliveries that came while the same message was held: a try by hand was asked for before fan-out
+    /// came to it. No more than are held; what they have besides goes into the row once it is on disk.
+    late: HashMap<Seq, Item>,
     in_flight: u32,
     concurrency: Concurrency,
     rate: Rate,
@@ -75,6 +78,7 @@ impl Lane {
             retries: VecDeque::new(),
             since_retry: 0,
             held: HashMap::new(),
+            late: HashMap::new(),
             in_flight: 0,
             concurrency: Concurrency::new(limits.lane_start, limits.lane_max),
             rate: Rate::default(),
@@ -187,8 +191,18 @@ impl Lane {
         window: usize,
         actions: &mut Vec<Action>,
     ) {
-        if self.held.contains_key(&item.message) {
-            return;
+        match self.held.get(&item.message) {
+            None => {}
+            Some(Held::Waiting) => {
+                if let Some(waiting) = self.queued(item.message) {
+                    waiting.join(item);
+                }
+                return;
+            }
+            Some(_) => {
+                self.late.entry(item.message).or_insert(item);
+                return;
+            }
         }
         if self.closed.is_some() {
             return self.settle(item, actions);
@@ -248,6 +262,12 @@ impl Lane {
             trigger: Trigger::Manual,
         };
         self.write(item, state, reply, actions);
+    }
+
+    fn queued(&mut self, message: Seq) -> Option<&mut Item> {
+        let queues = [&mut self.manual, &mut self.first, &mut self.retries];
+        let mut waiting = queues.into_iter().flatten();
+        waiting.find(|item| item.message == message)
     }
 
     fn unqueue(&mut self, message: Seq) -> Option<Item> {

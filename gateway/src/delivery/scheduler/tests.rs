@@ -702,3 +702,115 @@ fn idle_lanes_are_forgotten_past_a_number() {
     );
     assert_eq!(sim.settled.len(), 500);
 }
+
+/// One delivery in one lane, step by step.
+struct Steps {
+    scheduler: Scheduler,
+    lane: LaneSpec,
+}
+
+impl Steps {
+    const NOW: Timestamp = Timestamp::from_millis(START);
+
+    fn new() -> Self {
+        Self {
+            scheduler: Scheduler::new(limits()),
+            lane: spec(1, 1, 1),
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.scheduler.take(Self::NOW, input, &mut actions);
+        self.scheduler.advance(Self::NOW, &mut actions);
+        actions
+    }
+
+    fn deliver(&mut self) -> Vec<Action> {
+        let ticket = Arc::new(Ticket::new(Seq(1), 1));
+        let item = Item::first(Seq(1), Self::NOW, 1, ticket);
+        self.take(Input::Deliver(self.lane.clone(), item))
+    }
+
+    fn resend(&mut self) -> Vec<Action> {
+        let (reply, _answer) = oneshot::channel();
+        let input = Input::Resend(self.lane.clone(), Seq(1), None, reply);
+        self.take(input)
+    }
+
+    fn finished(&mut self, says: Feedback) -> Vec<Action> {
+        self.take(Input::Finished(self.lane.endpoint, Seq(1), says))
+    }
+}
+
+/// The one row that is written, and whether the outbox entry goes with it.
+fn written(actions: Vec<Action>) -> (DeliveryRow, bool) {
+    let mut writes = actions.into_iter().filter_map(|action| match action {
+        Action::Write { row, ticket, .. } => Some((row, ticket.is_some())),
+        _ => None,
+    });
+    let write = writes.next().unwrap();
+    assert!(writes.next().is_none());
+    write
+}
+
+fn started(actions: Vec<Action>) -> Item {
+    let mut starts = actions.into_iter().filter_map(|action| match action {
+        Action::Start(start) => Some(start.item),
+        _ => None,
+    });
+    starts.next().unwrap()
+}
+
+fn parked(due: Timestamp, trigger: Trigger) -> DeliveryState {
+    DeliveryState::Parked { due, trigger }
+}
+
+#[test]
+fn a_resend_is_kept_when_the_record_overtakes_the_end_of_its_attempt() {
+    let mut steps = Steps::new();
+    let item = started(steps.deliver());
+    assert!(steps.resend().is_empty());
+    let row = item.row(steps.lane.endpoint, DeliveryState::Success);
+    let (row, _) = written(steps.take(Input::Recorded(row)));
+    assert_eq!(row.state, parked(Steps::NOW, Trigger::Manual));
+    assert!(steps.finished(Feedback::Success).is_empty());
+}
+
+#[test]
+fn a_resend_before_fan_out_keeps_the_schedule_and_the_outbox_entry() {
+    let mut steps = Steps::new();
+    let (manual, covered) = written(steps.resend());
+    assert_eq!((manual.resume_due, covered), (None, false));
+    assert!(steps.deliver().is_empty());
+    let (row, covered) = written(steps.take(Input::Recorded(manual)));
+    assert_eq!(row.state, parked(Steps::NOW, Trigger::Manual));
+    assert_eq!((row.resume_due, covered), (Some(Steps::NOW), true));
+}
+
+#[test]
+fn a_try_by_hand_that_fails_under_fan_out_leaves_the_schedule_to_begin() {
+    for (end, expected) in [
+        (
+            DeliveryState::Failed,
+            parked(Steps::NOW, Trigger::Scheduled),
+        ),
+        (DeliveryState::Success, DeliveryState::Success),
+    ] {
+        let mut steps = Steps::new();
+        let (manual, _) = written(steps.resend());
+        let actions = steps.take(Input::Recorded(manual.clone()));
+        assert!(matches!(actions[..], [Action::Refill(_)]));
+        let refilled = Refilled {
+            rows: vec![manual],
+            full: false,
+            next_due: None,
+        };
+        let item = started(steps.take(Input::Refilled(steps.lane.endpoint, refilled)));
+        assert!(steps.deliver().is_empty());
+        assert!(steps.finished(Feedback::Failure).is_empty());
+        let row = item.row(steps.lane.endpoint, end);
+        let (row, covered) = written(steps.take(Input::Recorded(row)));
+        assert_eq!((row.state, covered), (expected, true));
+    }
+}

@@ -27,6 +27,25 @@ async fn gone_disables_the_endpoint_and_fails_what_waits() {
 }
 
 #[tokio::test]
+async fn a_late_410_of_an_old_url_does_not_disable_a_corrected_endpoint() {
+    let rig = Rig::start().await;
+    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    old.hold();
+    old.then(410);
+    let endpoint = rig.endpoint(&old.url(), |_| {}).await;
+    let gone = rig.submit("1").await;
+    old.next().await;
+    rig.change_endpoint(endpoint.id, |e| e.url = new.url())
+        .await;
+    old.release();
+    assert_eq!(rig.settled(&gone, &endpoint).await, DeliveryState::Failed);
+    let next = rig.submit("2").await;
+    assert_eq!(rig.settled(&next, &endpoint).await, DeliveryState::Success);
+    assert!(!rig.read_endpoint(endpoint.id).await.disabled);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn disabling_fails_what_waits_and_enabling_goes_on() {
     let rig = Setup::default().retry("1h").start().await;
     let receiver = Receiver::start().await;

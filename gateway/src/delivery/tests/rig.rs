@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -16,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +27,8 @@ use crate::domain::{
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
-use crate::sandbox::{self, ArtifactDigests, Compiler, Sandbox};
+use crate::sandbox::tests::{MemoryDigests, hostile};
+use crate::sandbox::{self, Compiler, Sandbox};
 use crate::store::memory::MemoryStore;
 use crate::store::records::{ChainOwner, ChainRecord};
 use crate::store::vault::Vault;
@@ -42,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// `whsec_` and 24 bytes.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// 32 bytes.
+/// 32 bytes that seal the secrets of tests.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A gateway without its API.
@@ -94,7 +92,7 @@ impl Setup {
             compiler: Compiler::InProcess,
             ..sandbox::Config::default()
         };
-        let digests = Arc::new(Digests::default());
+        let digests = Arc::new(MemoryDigests::default());
         let sandbox = Sandbox::new(sandbox_config, dir.path().to_owned(), digests).unwrap();
         let sandbox = Arc::new(sandbox);
         let parts = Parts {
@@ -222,7 +220,7 @@ impl Rig {
     }
 
     async fn hostile(&self) -> Digest {
-        self.sandbox.admit(hostile().await).await.unwrap().digest
+        self.sandbox.admit(hostile()).await.unwrap().digest
     }
 
     pub(crate) fn submission(&self, payload: impl Into<Bytes>) -> Submission {
@@ -499,55 +497,4 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> impl Int
     let mut headers = HeaderMap::new();
     headers.extend(header);
     (status, headers, "seen")
-}
-
-// --- the guest -------------------------------------------------------------------------------------
-
-#[derive(Debug, Default)]
-struct Digests(Mutex<BTreeMap<(Digest, String), [u8; 32]>>);
-
-#[async_trait]
-impl ArtifactDigests for Digests {
-    async fn get(&self, plugin: Digest, engine: &str) -> Option<[u8; 32]> {
-        self.0.lock().get(&(plugin, engine.to_owned())).copied()
-    }
-
-    async fn put(&self, plugin: Digest, engine: &str, sha256: [u8; 32]) {
-        self.0.lock().insert((plugin, engine.to_owned()), sha256);
-    }
-}
-
-/// The guest that does what its config names; built once for all tests of a run.
-async fn hostile() -> Bytes {
-    static WASM: OnceCell<Bytes> = OnceCell::const_new();
-    WASM.get_or_init(async || std::fs::read(build()).unwrap().into())
-        .await
-        .clone()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the test command passes the built guests' directory"
-)]
-fn build() -> PathBuf {
-    if let Ok(dir) = std::env::var("HOOKMILL_TEST_PLUGINS") {
-        return Path::new(&dir).join("hostile.wasm");
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = root.join("target/plugins");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(root.join("tests/fixtures/plugins/hostile"))
-        // A coverage or lint run's flags are for the host.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .unwrap();
-    assert!(
-        built.success(),
-        "the guest does not build; is the target wasm32-unknown-unknown installed?"
-    );
-    target.join("wasm32-unknown-unknown/release/hostile.wasm")
 }

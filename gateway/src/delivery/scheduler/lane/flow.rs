@@ -117,11 +117,14 @@ impl Lane {
     pub(in crate::delivery::scheduler) fn postpone(
         &mut self,
         until: Timestamp,
-        item: Item,
+        mut item: Item,
         actions: &mut Vec<Action>,
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.rate.refund();
+        if let Some(late) = self.late.remove(&item.message) {
+            item.join(late);
+        }
         if self.closed.is_some() {
             return self.settle(item, actions);
         }

@@ -26,9 +26,29 @@ impl Lane {
             return;
         }
         let message = row.key.message;
-        if self.held.remove(&message) == Some(Held::RecordingAgain) {
-            let item = Item::manual(Some(row), message, now);
+        // The record may overtake the end of its attempt.
+        let again = matches!(
+            self.held.remove(&message),
+            Some(Held::RecordingAgain | Held::InFlightAgain(_))
+        );
+        let late = self.late.remove(&message);
+        let rewrite = again || late.is_some();
+        let (row, ticket) = match late {
+            Some(late) => late.schedule(row),
+            None => (row, None),
+        };
+        if again {
+            let mut item = Item::manual(Some(row), message, now);
+            item.ticket = ticket;
             return self.write_manual(now, item, None, actions);
+        }
+        if rewrite {
+            self.held.insert(message, Held::Recording);
+            return actions.push(Action::Write {
+                row,
+                ticket,
+                reply: None,
+            });
         }
         if let DeliveryState::Parked { due, .. } = row.state {
             self.note_parked(due, message);
