@@ -26,9 +26,7 @@ pub use clock::{Clock, ManualClock, Seq, SystemClock, Timestamp};
 pub use delivery::{DeliveryKey, DeliveryRow, DeliveryState};
 pub use endpoint::{Endpoint, EndpointSecret, PauseState};
 pub use event_type::EventType;
-pub use ids::{
-    ApplicationId, AttemptId, EndpointId, IdError, MessageId, OrganizationId, PluginId,
-};
+pub use ids::{ApplicationId, AttemptId, EndpointId, IdError, MessageId, OrganizationId, PluginId};
 pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;

@@ -178,7 +178,10 @@ async fn a_change_that_wins_at_its_last_try_has_a_twin_too() {
         Ok(())
     });
     assert_eq!(changed.await.unwrap().name, "changed");
-    assert_eq!((tries, read().value.name.as_str()), (COMMIT_TRIES, "changed"));
+    assert_eq!(
+        (tries, read().value.name.as_str()),
+        (COMMIT_TRIES, "changed")
+    );
     let kept = store.idempotency("s", "k", api.clock.now()).await.unwrap();
     assert_eq!(kept, Some(record));
 }
