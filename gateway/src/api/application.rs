@@ -13,11 +13,12 @@ use super::extract::{Json, JsonBody, PathNames};
 use super::idempotency::{Answer, Once, Twin};
 use super::paging::{Page, Paging};
 use super::patch::{Patch, not_null};
+use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
 use super::validate::{Faults, not_empty};
-use crate::domain::{Application, ApplicationId, OrganizationId, Uid};
-use crate::store::{StoreError, records};
+use crate::domain::{Application, ApplicationId, OrganizationId, Plugin, Uid};
+use crate::store::{PageRequest, StoreError, records};
 
 /// Longest name of an application, in characters. Chosen: what a list can show.
 const MAX_NAME: usize = 1_000;
@@ -272,15 +273,23 @@ pub(crate) async fn patch(
     Ok(axum::Json(app.into()))
 }
 
-/// `DELETE /app/{app_id}`: what belongs to it is swept later.
+/// `DELETE /app/{app_id}`: what belongs to it is swept later, but for the files of its plugins, of which the
+/// store knows nothing.
 pub(crate) async fn delete(
     State(state): State<Shared>,
     OwnedApp { app, .. }: OwnedApp,
 ) -> Result<StatusCode, ApiError> {
+    let plugins = state
+        .store
+        .list::<Plugin>(app.value.id, PageRequest::first(1))
+        .await?;
     state
         .store
         .commit(vec![records::remove::<Application>(app.value.id)], None)
         .await?;
+    if !plugins.is_empty() {
+        plugin_files::remove_unnamed(&state).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -12,8 +12,6 @@
 //!
 //! Secrets in it are sealed with the vault's key, which is not part of it.
 
-use std::collections::BTreeSet;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -24,8 +22,8 @@ use tokio::sync::mpsc;
 
 use super::access::Administrator;
 use super::error::ApiError;
+use super::plugin_files;
 use super::state::{ApiState, Shared};
-use crate::domain::{Application, Digest, Organization, Plugin, PluginVersion};
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
 
@@ -72,7 +70,7 @@ async fn send(
         push(frames, b'S', &chunk.map_err(|error| Some(error.into()))?).await?;
     }
     // After the store: whatever version it names is on disk by now.
-    for digest in digests(state).await.map_err(Some)? {
+    for digest in plugin_files::named(state).await.map_err(Some)? {
         match state.sandbox.upload(digest).await {
             Ok(upload) => push(frames, b'P', &upload).await?,
             // Removed since.
@@ -90,23 +88,4 @@ async fn push(frames: &Frames, kind: u8, content: &[u8]) -> Result<(), Stopped> 
     frame.put_u32(len);
     frame.put_slice(content);
     frames.send(Ok(frame.freeze())).await.map_err(|_| None)
-}
-
-/// Every version of every plugin.
-async fn digests(state: &ApiState) -> Result<BTreeSet<Digest>, ApiError> {
-    let mut digests = BTreeSet::new();
-    for org in state.all::<Organization>("").await? {
-        let mut owners = vec![org.value.id.to_string()];
-        let apps = state.all::<Application>(&owners[0]).await?;
-        owners.extend(apps.iter().map(|app| app.value.id.to_string()));
-        for owner in owners {
-            for plugin in state.all::<Plugin>(&owner).await? {
-                let versions = state
-                    .all::<PluginVersion>(&plugin.value.id.to_string())
-                    .await?;
-                digests.extend(versions.iter().map(|version| version.value.digest));
-            }
-        }
-    }
-    Ok(digests)
 }

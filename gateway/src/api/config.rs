@@ -21,6 +21,10 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// Endpoints of one application; 1,000.
     pub endpoints_per_application: usize,
+    /// Plugins of an organization, and of each application beside them; 100.
+    pub plugins_per_owner: usize,
+    /// Versions of one plugin; 100.
+    pub versions_per_plugin: usize,
     /// Static headers of an endpoint; 64.
     pub headers: usize,
     /// Bytes of an endpoint's static headers, names and values; 16 KiB.
@@ -47,6 +51,8 @@ impl Default for Config {
             drain_bytes: 8 << 20,
             drain_timeout_ms: 2_000,
             endpoints_per_application: 1_000,
+            plugins_per_owner: 100,
+            versions_per_plugin: 100,
             headers: 64,
             header_bytes: 16 << 10,
             metadata_bytes: 4 << 10,

@@ -39,6 +39,7 @@ mod paging;
 mod patch;
 mod plugin;
 mod plugin_chain;
+mod plugin_files;
 mod plugin_upload;
 mod query;
 mod resend;

@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::extract::PathNames;
 use super::following;
 use super::paging::{Page, Paging};
+use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
 use crate::domain::{ApplicationId, Digest, OrganizationId, Plugin, PluginId, PluginVersion, Uid};
@@ -179,7 +180,7 @@ pub(crate) async fn versions(
     )))
 }
 
-/// `DELETE …/plugin/{plugin_id}`: with all its versions, unless a chain has it.
+/// `DELETE …/plugin/{plugin_id}`: with all its versions, whose records the store sweeps, unless a chain has it.
 pub(crate) async fn delete(
     State(state): State<Shared>,
     owner: Owner,
@@ -199,6 +200,7 @@ pub(crate) async fn delete(
         records::remove::<Plugin>(found.value.id),
     ];
     state.store.commit(writes, None).await?;
+    plugin_files::remove_unnamed(&state).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

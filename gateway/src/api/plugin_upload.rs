@@ -10,11 +10,12 @@ use super::error::ApiError;
 use super::extract::receive;
 use super::following::{self, Moved};
 use super::plugin::{Owner, UploadedOut};
+use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
-use crate::domain::{Plugin, PluginId, PluginVersion, Uid};
+use crate::domain::{Digest, Plugin, PluginId, PluginVersion, Uid};
 use crate::sandbox::{AdmitError, Admitted, SandboxError};
-use crate::store::{COMMIT_TRIES, Stored, Write, records};
+use crate::store::{COMMIT_TRIES, PageRequest, Stored, Write, records};
 
 /// `POST /plugin?name=…`, `POST /app/{app_id}/plugin?name=…`: the same upload again changes nothing, so it
 /// needs no idempotency key.
@@ -39,12 +40,18 @@ pub(crate) async fn create(
         return Err(ApiError::MediaType("application/wasm"));
     }
     let received = receive(&state, &headers, body, state.sandbox.upload_limit()).await?;
-    let admitted = state
-        .sandbox
-        .admit(received.bytes.clone())
-        .await
-        .map_err(not_admitted)?;
-    let (created, out) = keep(&state, &owner, name, admitted, partial).await?;
+    let upload = received.bytes.clone();
+    // Before the work of taking it in, and again when it is kept.
+    refuse_too_many(&state, &owner, &name, Digest::of(&upload)).await?;
+    let admitted = state.sandbox.admit(upload.clone()).await;
+    let admitted = admitted.map_err(not_admitted)?;
+    let held = plugin_files::hold(&state, upload).await?;
+    let kept = keep(&state, &owner, name, admitted, partial).await;
+    drop(held);
+    if kept.is_err() {
+        plugin_files::remove_unnamed(&state).await;
+    }
+    let (created, out) = kept?;
     let status = if created {
         StatusCode::CREATED
     } else {
@@ -53,7 +60,42 @@ pub(crate) async fn create(
     Ok((status, axum::Json(out)).into_response())
 }
 
-/// Commits an admitted version; whether the plugin is new.
+/// Refuses what would be one plugin or one version too many.
+async fn refuse_too_many(
+    state: &ApiState,
+    owner: &Owner,
+    name: &Uid,
+    digest: Digest,
+) -> Result<(), ApiError> {
+    let plugin = state
+        .store
+        .find::<Plugin>(owner.parent(), name.as_str())
+        .await?;
+    let Some(plugin) = plugin else {
+        let most = state.config.plugins_per_owner;
+        let page = PageRequest::first(most);
+        let have = state.store.list::<Plugin>(owner.parent(), page).await?;
+        if have.len() < most {
+            return Ok(());
+        }
+        return Err(ApiError::Conflict(format!(
+            "there are {most} plugins already, which is the limit; remove one first"
+        )));
+    };
+    let most = state.config.versions_per_plugin;
+    let page = PageRequest::first(most);
+    let plugin = plugin.value.id;
+    let have = state.store.list::<PluginVersion>(plugin, page).await?;
+    // What it has already is no version more.
+    if have.len() < most || have.iter().any(|version| version.value.digest == digest) {
+        return Ok(());
+    }
+    Err(ApiError::Conflict(format!(
+        "the plugin has {most} versions already, which is the limit; upload under another name"
+    )))
+}
+
+/// Commits an admitted version, whose files are held; whether the plugin is new.
 async fn keep(
     state: &ApiState,
     owner: &Owner,
@@ -61,6 +103,7 @@ async fn keep(
     admitted: Admitted,
     partial: bool,
 ) -> Result<(bool, UploadedOut), ApiError> {
+    refuse_too_many(state, owner, &name, admitted.digest).await?;
     let mut tries = 0;
     loop {
         tries += 1;

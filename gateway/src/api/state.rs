@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::config::Config;
 use super::error::ApiError;
 use super::idempotency::InFlight;
+use super::plugin_files::PluginFiles;
 use super::token::JwtSecret;
 use crate::delivery::Deliveries;
 use crate::domain::Clock;
@@ -54,6 +55,7 @@ pub struct ApiState {
     pub(super) jwt: JwtSecret,
     pub(super) config: Config,
     pub(super) twins: InFlight,
+    pub(super) plugin_files: PluginFiles,
     bodies: Arc<Semaphore>,
 }
 
@@ -69,6 +71,7 @@ impl ApiState {
             jwt,
             config,
             twins: InFlight::default(),
+            plugin_files: PluginFiles::default(),
             bodies: Arc::new(Semaphore::new(shares)),
         })
     }

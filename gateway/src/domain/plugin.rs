@@ -65,6 +65,13 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// With these 64 hex digits.
+    pub fn from_hex(digits: &str) -> Result<Self, DigestError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| DigestError)?;
+        Ok(Self(bytes))
+    }
+
     /// The 64 hex digits, as file names use them.
     pub fn to_hex(self) -> String {
         hex::encode(self.0)
@@ -87,10 +94,7 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let digits = text.strip_prefix(Self::PREFIX).ok_or(DigestError)?;
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| DigestError)?;
-        Ok(Self(bytes))
+        Self::from_hex(text.strip_prefix(Self::PREFIX).ok_or(DigestError)?)
     }
 }
 

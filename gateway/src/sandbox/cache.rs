@@ -142,6 +142,12 @@ impl Cache {
         }
     }
 
+    /// The versions whose uploads are kept.
+    pub(super) async fn kept(&self) -> Result<Vec<Digest>, SandboxError> {
+        let dir = self.plugins.clone();
+        blocking(move || kept_in(&dir).map_err(|source| failed(&dir, source))).await
+    }
+
     /// Removes both files.
     pub(super) async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
         self.checked.lock().remove(&version);
@@ -221,6 +227,17 @@ fn sweep(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The versions that the names of these files tell.
+fn kept_in(dir: &Path) -> io::Result<Vec<Digest>> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let hex = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
+        kept.extend(hex.and_then(|hex| Digest::from_hex(hex).ok()));
+    }
+    Ok(kept)
 }
 
 /// The directories of engines that this gateway no longer has, told by their names.
@@ -334,8 +351,10 @@ pub(super) mod tests {
             .await
             .unwrap();
         assert_eq!(cache.upload(version).await.unwrap(), "abc");
+        assert_eq!(cache.kept().await.unwrap(), [version]);
         cache.forget(version).await.unwrap();
         assert!(!cache.upload_path(version).exists());
+        assert_eq!(cache.kept().await.unwrap(), []);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Sandbox {
     }
 
     /// Takes a plugin in: checks it, compiles it, asks what it is, keeps it. Once this has answered the version is
-    /// on disk and may be referenced.
+    /// on disk, until it is forgotten, and may be referenced.
     pub async fn admit(&self, upload: Bytes) -> Result<Admitted, AdmitError> {
         let (digest, size) = (Digest::of(&upload), upload.len() as u64);
         let loaded = self.chains.pool.take(upload.clone()).await?;
@@ -225,6 +225,16 @@ impl Sandbox {
     /// The upload that a version is, as it was kept: for a copy of everything.
     pub async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
         self.chains.pool.upload(version).await
+    }
+
+    /// The versions whose uploads are kept.
+    pub async fn kept(&self) -> Result<Vec<Digest>, SandboxError> {
+        self.chains.pool.kept().await
+    }
+
+    /// Keeps an upload that was admitted, if it was forgotten since. Its code is compiled again when it is called.
+    pub async fn keep(&self, upload: Bytes) -> Result<(), SandboxError> {
+        self.chains.pool.keep_again(upload).await
     }
 
     /// Removes a version's files. The caller knows that no chain refers to it.

@@ -78,6 +78,16 @@ impl Pool {
         Ok(version)
     }
 
+    /// As [`keep`](Self::keep), where the code may be gone.
+    pub(super) async fn keep_again(&self, upload: Bytes) -> Result<(), SandboxError> {
+        self.cache.keep_upload(Digest::of(&upload), upload).await
+    }
+
+    /// The versions whose uploads are kept.
+    pub(super) async fn kept(&self) -> Result<Vec<Digest>, SandboxError> {
+        self.cache.kept().await
+    }
+
     /// An upload as it was kept.
     pub(super) async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
         self.cache.upload(version).await

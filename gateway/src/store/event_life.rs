@@ -38,7 +38,7 @@ pub struct IdempotencyRecord {
     pub scope: String,
     /// The `Idempotency-Key` as sent.
     pub key: String,
-    /// Of method, path and body: a twin must be the same request.
+    /// Of method, path, query and body: a twin must be the same request.
     pub request: Digest,
     /// Status of the answer.
     pub status: u16,

@@ -211,6 +211,81 @@ async fn an_applications_own_plugin_comes_first_in_its_endpoints_chains_only() {
 }
 
 #[tokio::test]
+async fn plugins_and_their_versions_are_limited() {
+    let api = Api::with(Config {
+        plugins_per_owner: 1,
+        versions_per_plugin: 1,
+        ..Config::default()
+    });
+    let path = "/api/v1/plugin?name=p";
+    api.upload(&api.token, path, hostile()).await.ok(201);
+    api.upload(&api.token, path, hostile()).await.ok(200);
+    for (path, wasm, says) in [
+        (path, other_version(), "1 versions"),
+        ("/api/v1/plugin?name=q", hostile(), "1 plugins"),
+    ] {
+        let refused = api.upload(&api.token, path, wasm).await.ok(409);
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{detail}");
+    }
+    // An application's plugins are counted by themselves.
+    let app = api.app().await;
+    let own = format!("{app}/plugin?name=q");
+    api.upload(&api.token, &own, hostile()).await.ok(201);
+    api.delete("/api/v1/plugin/p").await.ok(204);
+    api.upload(&api.token, "/api/v1/plugin?name=q", hostile())
+        .await
+        .ok(201);
+}
+
+#[tokio::test]
+async fn files_go_with_the_last_version_that_names_them() {
+    let api = Api::new();
+    let app = api.app().await;
+    let (one, two) = (Digest::of(&hostile()), Digest::of(&other_version()));
+    let kept = async || {
+        let kept = api.state.sandbox.kept().await.unwrap();
+        (kept.contains(&one), kept.contains(&two))
+    };
+    let (p, q) = ("/api/v1/plugin?name=p", format!("{app}/plugin?name=q"));
+    api.upload(&api.token, p, hostile()).await.ok(201);
+    api.upload(&api.token, &q, hostile()).await.ok(201);
+    let chain = json!({"chain": [{"plugin": "p", "config": {"mode": "pass"}}]});
+    let set = format!("{app}/plugin-chain");
+    api.put(&set, chain).await.ok(200);
+    api.upload(&api.token, p, other_version()).await.ok(409);
+    assert_eq!(kept().await, (true, false), "refused");
+    api.put(&set, json!({"chain": []})).await.ok(200);
+    api.upload(&api.token, p, other_version()).await.ok(200);
+    assert_eq!(kept().await, (true, true));
+    api.delete("/api/v1/plugin/p").await.ok(204);
+    assert_eq!(kept().await, (true, false), "the other plugin has one");
+    api.delete(&app).await.ok(204);
+    assert_eq!(kept().await, (false, false), "the application is gone");
+    api.upload(&api.token, p, hostile()).await.ok(201);
+    assert_eq!(kept().await, (true, false));
+}
+
+#[tokio::test]
+async fn an_upload_survives_a_removal_before_its_commit() {
+    let api = Api::new();
+    let version = Digest::of(&hostile());
+    let sandbox = &api.state.sandbox;
+    let guard = api.state.plugin_files.lock().await;
+    let upload = api.upload(&api.token, "/api/v1/plugin?name=p", hostile());
+    let removal = async {
+        while sandbox.kept().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        sandbox.forget(version).await.unwrap();
+        drop(guard);
+    };
+    let (reply, ()) = tokio::join!(upload, removal);
+    reply.ok(201);
+    assert_eq!(sandbox.upload(version).await.unwrap(), hostile());
+}
+
+#[tokio::test]
 async fn what_is_no_plugin_is_refused() {
     let api = Api::new();
     let path = "/api/v1/plugin?name=p";
