@@ -19,6 +19,8 @@ pub mod gateway;
 pub mod patience;
 pub mod plugins;
 pub mod power_cut;
+#[cfg(test)]
+mod power_cut_tests;
 pub mod raw;
 pub mod receiver;
 pub mod settings;

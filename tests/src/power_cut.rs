@@ -1,6 +1,6 @@
 //! A disk whose power can be cut: an ext4 in a file, loop-mounted, shut down by its own ioctl. From then on
 //! it holds what had reached the disk, and nothing else. Needs root. The only file of this crate with
-//! `unsafe` in it.
+//! `unsafe` in it. The store's own tests take this file in, so it uses nothing else of this crate.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -146,38 +146,4 @@ fn shut_down(root: &File) {
         )
     };
     done.expect("ext4 takes its shutdown ioctl from root");
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn a_power_cut_keeps_what_was_synced_and_loses_the_rest() {
-        let mut disk = match Disk::new() {
-            Ok(disk) => disk,
-            Err(no_disk) => return crate::settings::skipped("power_cut", &no_disk.reason),
-        };
-        let (kept, lost) = (
-            disk.mount_point().join("kept"),
-            disk.mount_point().join("lost"),
-        );
-        let mut file = File::create(&kept).unwrap();
-        file.write_all(b"kept").unwrap();
-        file.sync_all().unwrap();
-        File::open(disk.mount_point()).unwrap().sync_all().unwrap();
-        std::fs::write(&lost, b"lost").unwrap();
-        disk.cut_power();
-        assert!(
-            file.write_all(b"more")
-                .and_then(|()| file.sync_all())
-                .is_err()
-        );
-        drop(file);
-        disk.power_up();
-        assert_eq!(std::fs::read(&kept).unwrap(), b"kept");
-        assert_ne!(std::fs::read(&lost).unwrap_or_default(), b"lost");
-    }
 }

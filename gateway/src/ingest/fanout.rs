@@ -6,6 +6,7 @@
 //! store when the queue has drained.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct FanOut {
     shared: Arc<Shared>,
     /// Read from the outbox although they arrive in the queue too.
     twins: HashSet<Seq>,
+    /// The start read the outbox up to here.
+    recovered_to: Seq,
 }
 
 pub(super) fn new(
@@ -80,6 +83,7 @@ pub(super) fn new(
         queue,
         shared,
         twins: HashSet::new(),
+        recovered_to: Seq::default(),
     };
     (arrivals, fan_out)
 }
@@ -123,6 +127,7 @@ impl FanOut {
                     }
                 }
                 () = self.shared.wake.notified() => {}
+                numbers = self.store.surfaced() => self.surface(numbers).await?,
             }
             for message in arrived.drain(..) {
                 if !self.twins.remove(&message.seq) {
@@ -151,9 +156,34 @@ impl FanOut {
                 self.fan_out(&message, &have_rows).await?;
             }
             match (live, full) {
-                (true, false) => return Ok(()),
+                (true, false) => {
+                    self.recovered_to = after;
+                    return Ok(());
+                }
                 (false, false) => self.shared.live.store(true, Ordering::SeqCst),
                 (_, true) => {}
+            }
+        }
+    }
+
+    /// Passes on messages that are on disk although whoever sent them was answered with an error: they never
+    /// were in the queue, so nobody else does.
+    async fn surface(&mut self, numbers: RangeInclusive<Seq>) -> Result<(), Stopped> {
+        let lease = self.lanes.lease().await?;
+        // What surfaced during the start was read by it: it passed no number that was still in doubt.
+        let mut after = Seq(numbers.start().0.saturating_sub(1)).max(self.recovered_to);
+        loop {
+            let entries = patiently(|| self.store.unsettled(&lease, after, PAGE)).await;
+            let full = entries.len() == PAGE;
+            for OutboxEntry { message, have_rows } in entries {
+                if message.seq > *numbers.end() {
+                    return Ok(());
+                }
+                after = message.seq;
+                self.fan_out(&message, &have_rows).await?;
+            }
+            if !full {
+                return Ok(());
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::delivery::tests::rig::{Receiver, Rig, Setup};
 use crate::domain::{Clock, Digest, SystemClock, Timestamp, Uid};
 use crate::metrics::Metrics;
 use crate::store::sled::{SledConfig, SledStore};
-use crate::store::{IdempotencyRecord, StoreError};
+use crate::store::{IdempotencyRecord, Store, StoreError};
 
 #[tokio::test]
 async fn a_message_is_on_disk_when_it_is_answered() {
@@ -181,4 +181,39 @@ async fn a_backlog_of_fan_out_is_bounded_too() {
     }
     assert!(refused > 0, "nothing ran between these submissions");
     rig.stop().await;
+}
+
+/// The disk fails after the message was written: its sender sees an error, and it is delivered once all the
+/// same, as are those around it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_a_fault_left_behind_is_delivered() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let config = SledConfig {
+        min_free_bytes: 1 << 20,
+        reserve_bytes: 1 << 20,
+        ..SledConfig::in_dir(directory.path())
+    };
+    let store = SledStore::open(config, Arc::clone(&clock), Arc::new(Metrics::new())).unwrap();
+    let store = Arc::new(store);
+    let setup = Setup {
+        store: Some(Arc::clone(&store) as Arc<dyn Store>),
+        clock: Some(clock),
+        ..Setup::default()
+    };
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    let before = rig.submit("before").await;
+    assert_eq!(receiver.next().await.body, "before");
+    // Nothing else is written from here.
+    rig.settled(&before, &endpoint).await;
+    store.break_next_sync();
+    let refused = rig.try_submit(rig.submission("left behind")).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(receiver.next().await.body, "left behind");
+    rig.submit("after").await;
+    assert_eq!(receiver.next().await.body, "after");
+    rig.stop().await;
+    assert!(receiver.unseen().await.is_none(), "each once");
 }

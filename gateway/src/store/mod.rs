@@ -20,6 +20,8 @@ pub mod records;
 pub mod sled;
 pub mod vault;
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -154,6 +156,12 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// outcome is no longer this lease's: somebody else goes on with it. What concerns a message that is
     /// deleted meanwhile is dropped silently.
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError>;
+
+    /// Waits for messages that are on disk although their acceptance was answered with an error, as after a
+    /// fault of the disk: the numbers of what was being written. [`Store::unsettled`] shows those that are
+    /// there. Each range is given to one caller only, and none is given for what the process found at start.
+    /// A dropped future takes nothing.
+    async fn surfaced(&self) -> RangeInclusive<Seq>;
 
     /// The message with this sequence number.
     async fn message(&self, seq: Seq) -> Result<Option<Message>, StoreError>;

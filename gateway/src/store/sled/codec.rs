@@ -11,7 +11,8 @@ use sled::IVec;
 
 use super::keys::{self, CHUNK_BYTES, INLINE_BYTES};
 use crate::domain::{
-    Attempt, DeliveryKey, DeliveryRow, DeliveryState, Message, NewMessage, Seq, Timestamp,
+    Attempt, AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, NewMessage, Seq,
+    Timestamp,
 };
 use crate::store::{IdempotencyRecord, Outcome, StoreError};
 
@@ -295,7 +296,7 @@ impl NewKey {
 #[derive(Debug)]
 pub(super) struct NewOutcome {
     pub(super) row: Option<DeliveryRow>,
-    pub(super) attempt: Option<(DeliveryKey, Cell)>,
+    pub(super) attempt: Option<(DeliveryKey, AttemptId, Cell)>,
     pub(super) shaped: Option<Cell>,
     pub(super) outbox_done: Option<Seq>,
 }
@@ -309,7 +310,7 @@ impl NewOutcome {
             .filter(|_| outcome.row.as_ref().is_some_and(parks));
         Ok(Self {
             attempt: attempt
-                .map(|attempt| Ok((attempt.delivery, Cell::of(attempt)?)))
+                .map(|attempt| Ok((attempt.delivery, attempt.id, Cell::of(attempt)?)))
                 .transpose()?,
             shaped: shaped.as_ref().map(Cell::of).transpose()?,
             row: outcome.row,

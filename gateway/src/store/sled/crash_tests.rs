@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::domain::{ManualClock, MessageId};
 use crate::store::conformance::{self, START};
+use power_cut::{Disk, NoDisk};
+
+/// The end-to-end tests cut the power with it too.
+#[path = "../../../../tests/src/power_cut.rs"]
+#[expect(unreachable_pub, reason = "it is a public module where it lives")]
+mod power_cut;
 
 /// Where the child writes; set by its parent only.
 const DIR: &str = "HOOKMILL_CRASH_DIR";
@@ -261,93 +267,54 @@ async fn kills_lose_and_invent_nothing() {
     println!("kill -9: {rounds} rounds, {acked} messages acknowledged, none lost, none invented");
 }
 
-/// An ext4 of its own, on a file.
-struct Disk {
-    image: PathBuf,
-    at: PathBuf,
-}
-
-impl Disk {
-    fn run(program: &str, args: &[&std::ffi::OsStr]) -> Result<(), String> {
-        let output = Command::new(program).args(args).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(format!("{program}: {error}")),
-        }
-    }
-
-    fn make(dir: &Path) -> Result<Self, String> {
-        let disk = Self {
-            image: dir.join("image"),
-            at: dir.join("disk"),
-        };
-        std::fs::create_dir(&disk.at).unwrap();
-        let image = std::fs::File::create(&disk.image).unwrap();
-        image.set_len(512 << 20).unwrap();
-        Self::run("mkfs.ext4", &["-q".as_ref(), disk.image.as_ref()])?;
-        disk.mount()?;
-        Ok(disk)
-    }
-
-    fn mount(&self) -> Result<(), String> {
-        let args = ["-o", "loop"].map(std::ffi::OsStr::new);
-        Self::run(
-            "mount",
-            &[args[0], args[1], self.image.as_ref(), self.at.as_ref()],
-        )
-    }
-
-    /// Stops the file system without flushing its journal: the disk holds what was synced, and perhaps more.
-    fn cut(&self) -> Result<(), String> {
-        // FS_IOC_SHUTDOWN with FS_SHUTDOWN_FLAGS_NOLOGFLUSH; by a script, since an ioctl is unsafe code.
-        let script = "import fcntl, os, struct, sys\n\
-            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
-        Self::run(
-            "python3",
-            &["-c".as_ref(), script.as_ref(), self.at.as_ref()],
-        )
-    }
-
-    fn unmount(&self) -> Result<(), String> {
-        Self::run("umount", &[self.at.as_ref()])
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Gone already if the test passed.
-        let _ = self.unmount();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_cuts_lose_and_invent_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let disk = match Disk::make(directory.path()) {
+    let mut disk = match Disk::new() {
         Ok(disk) => disk,
-        Err(reason) => {
-            println!(
-                "SKIPPED power_cuts_lose_and_invent_nothing: needs root and loop mounts: {reason}"
-            );
+        Err(NoDisk { reason }) => {
+            println!("SKIPPED power_cuts_lose_and_invent_nothing: {reason}");
             return;
         }
     };
-    let dir = disk.at.join("store");
+    let dir = disk.mount_point().join("store");
     let mut said = Said::default();
     let rounds = rounds(3);
     for _ in 0..rounds {
         let child = Writing::start(&dir);
         child.hear(&mut said, true, some(400));
-        disk.cut().expect("python3 shuts the file system down");
+        disk.cut_power();
         child.kill(&mut said);
-        disk.unmount().unwrap();
-        disk.mount().unwrap();
+        disk.power_up();
         let store: Arc<dyn Store> = Arc::new(open_in(&dir).unwrap());
         said.compare(&store).await;
     }
     let acked = said.accepted.len();
     println!("power cut: {rounds} rounds, {acked} messages acknowledged, none lost, none invented");
+}
+
+/// A small file system in memory.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Result<Self, String> {
+        let at = tempfile::tempdir().unwrap();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .arg(at.path())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => Ok(Self(at)),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Nobody is left to tell if it fails.
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
 }
 
 /// Waits for the store to answer again after a fault.
@@ -367,23 +334,20 @@ async fn accept_again(store: &SledStore) -> Message {
 /// The disk really fills up; the handle is dead from then on, the store is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_heals() {
-    let directory = tempfile::tempdir().unwrap();
-    let mount = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"].map(std::ffi::OsStr::new);
-    let disk = Disk {
-        image: PathBuf::new(),
-        at: directory.path().to_owned(),
+    let disk = match Small::mount() {
+        Ok(disk) => disk,
+        Err(reason) => {
+            println!("SKIPPED a_full_disk_heals: needs root: {reason}");
+            return;
+        }
     };
-    let args = [&mount[..], &[disk.at.as_ref()]].concat();
-    if let Err(reason) = Disk::run("mount", &args) {
-        println!("SKIPPED a_full_disk_heals: needs root: {reason}");
-        return;
-    }
+    let at = disk.0.path();
     let clock = Arc::new(ManualClock::at(START));
     let hardly_watched = SledConfig {
         // One page: the write fails before the watermark is reached.
         min_free_bytes: 4 << 10,
         reserve_bytes: 2 << 20,
-        ..SledConfig::in_dir(disk.at.join("store"))
+        ..SledConfig::in_dir(at.join("store"))
     };
     let store = SledStore::open(hardly_watched, clock, Arc::new(Metrics::new())).unwrap();
     let lease = store
@@ -391,7 +355,7 @@ async fn a_full_disk_heals() {
         .await
         .unwrap();
     // Somebody else fills the disk.
-    let filler = disk.at.join("filler");
+    let filler = at.join("filler");
     std::fs::write(&filler, vec![0; 9 << 20]).unwrap();
     let app = conformance::app();
     let mut acked = Vec::new();
@@ -412,10 +376,10 @@ async fn a_full_disk_heals() {
         assert!(payload == vec![b'f'; 300_000]);
     }
     store.writable().unwrap();
-    assert!(disk.at.join("store/reserve").exists(), "a new reserve");
+    assert!(at.join("store/reserve").exists(), "a new reserve");
     // The lease outlives the reopening.
     let done = conformance::delivered(conformance::endpoint(), &again, true);
     store.record(&lease, vec![done]).await.unwrap();
+    // Before the disk.
     drop(store);
-    disk.unmount().unwrap();
 }

@@ -9,7 +9,9 @@ use super::codec::{
     self, Cell, DeliveryValue, Expiring, NewKey, NewOutcome, NewRow, Rows, damaged,
 };
 use super::keys;
-use crate::domain::{DeliveryKey, DeliveryRow, DeliveryState, Message, MessageId, Seq, Timestamp};
+use crate::domain::{
+    AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, MessageId, Seq, Timestamp,
+};
 use crate::store::{AcceptRefusal, Change, IdempotencyRecord, StoreError};
 
 /// Most entries of one expiry row: 64 keys of 33 bytes stay below [`keys::INLINE_BYTES`].
@@ -25,6 +27,8 @@ pub(super) struct Group<'a> {
     pub(super) seq: u64,
     expiring: BTreeMap<u32, Vec<Expiring>>,
     pub(super) changes: Vec<Change>,
+    /// Numbers of groups that failed in this process: their rows may be there.
+    pub(super) doubtful: Option<(Seq, Seq)>,
     /// Messages that are gone, or whose deliveries have all ended.
     pub(super) forget: Vec<Seq>,
 }
@@ -51,6 +55,7 @@ impl<'a> Group<'a> {
             seq,
             expiring: BTreeMap::new(),
             changes: Vec::new(),
+            doubtful: None,
             forget: Vec::new(),
         }
     }
@@ -235,7 +240,7 @@ impl<'a> Group<'a> {
             self.forget.push(seq);
         }
         let row = outcome.row.as_ref().map(|row| row.key);
-        let Some(at) = row.or(outcome.attempt.as_ref().map(|(key, _)| *key)) else {
+        let Some(at) = row.or(outcome.attempt.as_ref().map(|(key, ..)| *key)) else {
             return Ok(());
         };
         // Deleted meanwhile: a row written now would belong to nothing.
@@ -245,13 +250,31 @@ impl<'a> Group<'a> {
         if let Some(row) = outcome.row {
             self.put_row(row, outcome.shaped)?;
         }
-        if let Some((DeliveryKey { endpoint, message }, cell)) = outcome.attempt {
+        if let Some((DeliveryKey { endpoint, message }, id, cell)) = outcome.attempt
+            && !self.is_recorded(message, id)?
+        {
             let seq = self.next_seq();
             self.place(&keys::attempt(message, seq)[..], cell, seq);
             let number = message.0.to_be_bytes();
             self.put(&keys::attempt_at(endpoint, seq)[..], &number[..]);
         }
         Ok(())
+    }
+
+    /// Whether a group that failed left the attempt behind: it is recorded again, and must not be listed twice.
+    fn is_recorded(&self, message: Seq, id: AttemptId) -> Result<bool, StoreError> {
+        let Some((first, last)) = self.doubtful else {
+            return Ok(false);
+        };
+        let keys = keys::attempt(message, first)..=keys::attempt(message, last);
+        for value in self.tree.range(keys).values() {
+            let value = value.map_err(codec::fault)?;
+            // Only its identifier is of interest.
+            if codec::attempt(self, Seq(0), &value)?.id == id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn put_row(&mut self, row: DeliveryRow, shaped: Option<Cell>) -> Result<(), StoreError> {

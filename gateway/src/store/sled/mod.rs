@@ -19,6 +19,7 @@ mod recent;
 mod records;
 mod shared;
 mod space;
+mod surfaced;
 mod sweep;
 mod writer;
 
@@ -29,6 +30,7 @@ mod measure;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -94,6 +96,7 @@ impl SledStore {
             jobs: waiting,
             marker: opened.marker,
             seq: opened.seq,
+            doubtful: None,
             lock: opened.lock,
         };
         let thread = std::thread::Builder::new()
@@ -285,6 +288,10 @@ impl Store for SledStore {
         self.queue
             .ask(|answer| Job::Record(lease, outcomes, answer))
             .await
+    }
+
+    async fn surfaced(&self) -> RangeInclusive<Seq> {
+        self.shared.surfaced.take().await
     }
 
     async fn message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {

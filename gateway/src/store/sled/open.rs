@@ -19,7 +19,7 @@ use crate::store::StoreError;
 pub(super) struct Handle {
     pub(super) db: sled::Db,
     /// An own handle of sled's log: sled writes it, but never syncs it.
-    log: File,
+    pub(super) log: File,
 }
 
 impl Handle {

@@ -13,6 +13,7 @@ use super::group::StagedRows;
 use super::open::Handle;
 use super::recent::Recent;
 use super::space::Space;
+use super::surfaced::Surfaced;
 use crate::domain::{Clock, Seq};
 use crate::metrics::Metrics;
 use crate::store::lease_table::LeaseTable;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) space: Space,
     pub(super) recent: Recent,
+    pub(super) surfaced: Surfaced,
     pub(super) leases: Mutex<LeaseTable>,
     pub(super) observers: RwLock<Vec<Observer>>,
     /// Items in the writer's queue.
@@ -71,6 +73,7 @@ impl Shared {
         Self {
             space: Space::of(&config),
             recent: Recent::holding(config.recent_bytes),
+            surfaced: Surfaced::default(),
             leases: Mutex::new(leases),
             observers: RwLock::default(),
             waiting: AtomicUsize::new(0),
@@ -230,6 +233,11 @@ impl Shared {
 
     pub(super) fn is_committed(&self, seq: u64) {
         self.committed.store(seq, Ordering::Release);
+    }
+
+    /// The first number that is not committed.
+    pub(super) fn after_committed(&self) -> Seq {
+        Seq(self.committed.load(Ordering::Acquire) + 1)
     }
 
     pub(super) fn is_exporting(&self) -> bool {

@@ -524,3 +524,71 @@ async fn nothing_but_lists_waits_for_lists() {
     list.await.unwrap().unwrap();
     listed.await.unwrap();
 }
+
+impl SledStore {
+    /// Has the next group fail when it is synced, after sled has written it.
+    pub(crate) fn break_next_sync(&self) {
+        // A device that can not be synced.
+        let other = fs::File::open("/dev/null").unwrap();
+        self.shared.handle.write().as_mut().unwrap().log = other;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_group_left_behind_surfaces_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = lease.await.unwrap();
+    let before = accept(&store, "{}").await;
+    let item = conformance::item(conformance::app(), "{}");
+    let id = item.new.message.id;
+    store.break_next_sync();
+    let refused = store.accept(vec![item]).await;
+    assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+    let numbers = store.surfaced().await;
+    assert!(!numbers.contains(&before.seq));
+    let unsettled = store.unsettled(&lease, before.seq, 10).await.unwrap();
+    assert_eq!(unsettled.len(), 1);
+    assert_eq!(unsettled[0].message.id, id);
+    assert!(numbers.contains(&unsettled[0].message.seq));
+    assert!(!numbers.contains(&accept(&store, "{}").await.seq));
+    assert!(store.surfaced().now_or_never().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_is_recorded_again_after_a_fault_is_listed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = lease.await.unwrap();
+    let message = accept(&store, "{}").await;
+    let lane = conformance::endpoint();
+    let outcomes = vec![
+        Outcome {
+            attempt: Some(conformance::attempt(lane, &message)),
+            ..conformance::parked(lane, message.seq, 5)
+        },
+        conformance::delivered(lane, &message, true),
+    ];
+    for _ in 0..2 {
+        store.break_next_sync();
+        store.record(&lease, outcomes.clone()).await.unwrap_err();
+        store.surfaced().await;
+    }
+    store.record(&lease, outcomes.clone()).await.unwrap();
+    let everything = AttemptFilter::default();
+    for of in [AttemptsOf::Message(message.seq), AttemptsOf::Endpoint(lane)] {
+        let listed = store.attempts(of, &everything, PageRequest::first(10));
+        let listed = listed.await.unwrap().rows;
+        let ids: Vec<_> = listed.iter().map(|attempt| attempt.id).collect();
+        let given = outcomes.iter().flat_map(|outcome| &outcome.attempt);
+        assert_eq!(ids, given.map(|attempt| attempt.id).collect::<Vec<_>>());
+    }
+    // Another one is still taken.
+    let next = conformance::delivered(lane, &message, true);
+    store.record(&lease, vec![next]).await.unwrap();
+    let of = AttemptsOf::Message(message.seq);
+    let listed = store.attempts(of, &everything, PageRequest::first(10));
+    assert_eq!(listed.await.unwrap().rows.len(), 3);
+}

@@ -14,7 +14,7 @@ use super::group::Group;
 use super::marker::Marker;
 use super::open::{self, Handle};
 use super::shared::{Health, Shared};
-use crate::domain::Message;
+use crate::domain::{Message, Seq};
 use crate::store::{AcceptRefusal, Change, Lease, Record, Shard, StoreError, Write};
 
 /// Waits between tries to reopen. Chosen: soon enough to be a short outage, seldom enough not to spin.
@@ -73,6 +73,8 @@ pub(super) struct Writer {
     pub(super) jobs: Receiver<Job>,
     pub(super) marker: Marker,
     pub(super) seq: u64,
+    /// Numbers from the first group that failed to the last one.
+    pub(super) doubtful: Option<(Seq, Seq)>,
     /// Released when the thread ends.
     pub(super) lock: std::fs::File,
 }
@@ -216,6 +218,7 @@ impl Writer {
         outcomes: &mut Outcomes,
     ) -> Result<(), StoreError> {
         let mut group = Group::over(&handle.db, self.seq);
+        group.doubtful = self.doubtful;
         let staged: Result<Vec<Ready>, StoreError> = jobs
             .into_iter()
             .map(|job| self.stage(job, &mut group, &mut outcomes.accepted))
@@ -303,7 +306,7 @@ impl Writer {
         let leases = self.shared.leases.lock();
         for outcome in outcomes {
             let row = outcome.row.as_ref().map(|row| row.key);
-            match row.or(outcome.attempt.as_ref().map(|(key, _)| *key)) {
+            match row.or(outcome.attempt.as_ref().map(|(key, ..)| *key)) {
                 Some(key) => leases.check(lease, Shard::of(key.endpoint))?,
                 None => drop(leases.still_held(lease)?),
             }
@@ -325,7 +328,7 @@ impl Writer {
             match open::reopen(&self.shared.config) {
                 Ok(handle) => {
                     tracing::info!("the store is open again");
-                    self.shared.install(handle);
+                    self.come_back(handle);
                     return None;
                 }
                 Err(StoreError::Damaged { what }) => {
@@ -345,6 +348,20 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => return Some(None),
                 }
             }
+        }
+    }
+
+    /// Whether the failed group is there or not is decided now, and what is there is shown.
+    fn come_back(&mut self, handle: Handle) {
+        let numbers = (self.shared.after_committed(), Seq(self.seq));
+        let (first, last) = numbers;
+        // Before there is a handle: who reads from it finds the group or knows that it never comes.
+        self.shared.is_committed(self.seq);
+        self.shared.install(handle);
+        if first <= last {
+            let (earliest, _) = *self.doubtful.get_or_insert(numbers);
+            self.doubtful = Some((earliest, last));
+            self.shared.surfaced.put(first..=last);
         }
     }
 }
