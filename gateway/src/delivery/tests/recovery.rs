@@ -1,7 +1,12 @@
 //! What a gateway finds when it starts where another one ended.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::faulty::FaultyStore;
 use super::rig::{Receiver, Rig, Setup};
-use crate::domain::DeliveryState;
+use crate::domain::{Clock, DeliveryKey, DeliveryState, Endpoint, PauseState, SystemClock};
+use crate::store::Store;
 
 #[tokio::test]
 async fn what_was_under_way_is_delivered_after_a_kill() {
@@ -70,4 +75,98 @@ async fn shutdown_waits_for_what_is_under_way() {
     assert_eq!(rig.state(&message, &endpoint).await, DeliveryState::Success);
     rig.stop().await;
     assert!(receiver.unseen().await.is_none());
+}
+
+/// A gateway over a store that fails as told.
+fn over_faulty_store() -> (Arc<FaultyStore>, Setup) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let store = FaultyStore::new(Arc::clone(&clock));
+    let setup = Setup {
+        store: Some(Arc::clone(&store) as Arc<dyn Store>),
+        clock: Some(clock),
+        ..Setup::default()
+    };
+    (store, setup)
+}
+
+#[tokio::test]
+async fn a_store_that_can_not_be_read_at_start_delays_parked_deliveries_only() {
+    let (store, setup) = over_faulty_store();
+    let rig = setup.retry("150ms,1h").start().await;
+    let receiver = Receiver::start().await;
+    receiver.then(500);
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    let message = rig.submit("{}").await;
+    rig.row_that(&message, &endpoint, |row| row.tries == 1)
+        .await;
+    let left = rig.stop().await;
+    store.failures.store(2, Ordering::SeqCst);
+    let rig = left.again().start().await;
+    assert_eq!(
+        rig.settled(&message, &endpoint).await,
+        DeliveryState::Success
+    );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_lane_learns_of_a_change_that_could_not_be_read_at_once() {
+    let (store, setup) = over_faulty_store();
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    let paused = |e: &mut Endpoint| e.pause = PauseState::Paused;
+    let endpoint = rig.endpoint(&receiver.url(), paused).await;
+    let message = rig.submit("{}").await;
+    rig.row_that(&message, &endpoint, |_| true).await;
+    store.failures.store(1, Ordering::SeqCst);
+    rig.change_endpoint(endpoint.id, |e| e.pause = PauseState::Running)
+        .await;
+    assert_eq!(
+        rig.settled(&message, &endpoint).await,
+        DeliveryState::Success
+    );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_writes_more_rows_than_its_queues_hold() {
+    let (store, mut setup) = over_faulty_store();
+    setup.delivery.record_queue = 1;
+    setup.delivery.record_batch = 1;
+    setup.delivery.lane_queue = 1;
+    let rig = setup.start().await;
+    let (slow, neighbour) = (Receiver::start().await, Receiver::start().await);
+    let endpoint = rig
+        .endpoint(&slow.url(), |e| e.throttle_rate = Some(1))
+        .await;
+    let quick = rig.endpoint(&neighbour.url(), |_| {}).await;
+    let mut messages = Vec::new();
+    for n in 0..10 {
+        messages.push(rig.submit(n.to_string()).await);
+    }
+    for message in &messages {
+        rig.settled(message, &quick).await;
+    }
+    rig.settled(&messages[0], &endpoint).await;
+    // What has begun until now is not what is waited for.
+    store.recording.notify_one();
+    store.recording.notified().await;
+    store.hold();
+    rig.change_endpoint(endpoint.id, |e| e.disabled = true)
+        .await;
+    store.recording.notified().await;
+    let stopping = tokio::spawn(rig.stop());
+    // On this one thread, the lanes come to their end before the store goes on.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    store.resume();
+    let left = stopping.await.unwrap();
+    for message in &messages {
+        let key = DeliveryKey {
+            endpoint: endpoint.id,
+            message: message.seq,
+        };
+        assert!(left.store.delivery(key).await.unwrap().is_some());
+    }
 }

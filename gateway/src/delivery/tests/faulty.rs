@@ -1,0 +1,245 @@
+//! A store in memory that fails, or holds back, what a test says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use crate::domain::{
+    ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message, Seq,
+    Timestamp,
+};
+use crate::store::memory::MemoryStore;
+use crate::store::{
+    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, Lease,
+    MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet, Store,
+    StoreError, Write,
+};
+
+#[derive(Debug)]
+pub(super) struct FaultyStore {
+    inner: MemoryStore,
+    /// So many listings of lanes or records fail.
+    pub(super) failures: AtomicU32,
+    /// One place per write of outcomes; taken away to hold them back.
+    gate: Semaphore,
+    /// A write of outcomes has begun.
+    pub(super) recording: Notify,
+}
+
+impl FaultyStore {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(clock),
+            failures: AtomicU32::new(0),
+            gate: Semaphore::new(1_000_000),
+            recording: Notify::new(),
+        })
+    }
+
+    /// Holds outcomes back until [`FaultyStore::resume`].
+    pub(super) fn hold(&self) {
+        self.gate.forget_permits(self.gate.available_permits());
+    }
+
+    pub(super) fn resume(&self) {
+        self.gate.add_permits(1_000_000);
+    }
+
+    fn listing(&self) -> Result<(), StoreError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        match self.failures.fetch_update(order, order, one_less) {
+            Ok(_) => Err(StoreError::Busy),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn record_by_id(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError> {
+        self.inner.record_by_id(kind, id).await
+    }
+
+    async fn record_by_uid(
+        &self,
+        kind: Kind,
+        parent: &str,
+        uid: &str,
+    ) -> Result<Option<Record>, StoreError> {
+        self.inner.record_by_uid(kind, parent, uid).await
+    }
+
+    async fn records_of(
+        &self,
+        kind: Kind,
+        parent: &str,
+        page: PageRequest,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.listing()?;
+        self.inner.records_of(kind, parent, page).await
+    }
+
+    async fn commit(
+        &self,
+        writes: Vec<Write>,
+        idempotency: Option<IdempotencyRecord>,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.commit(writes, idempotency).await
+    }
+
+    fn observe(&self, observer: Observer) {
+        self.inner.observe(observer);
+    }
+
+    async fn idempotency(
+        &self,
+        scope: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.inner.idempotency(scope, key, now).await
+    }
+
+    async fn accept(
+        &self,
+        items: Vec<AcceptItem>,
+    ) -> Result<Vec<Result<Message, AcceptRefusal>>, StoreError> {
+        self.inner.accept(items).await
+    }
+
+    async fn lease_shards(
+        &self,
+        holder: &str,
+        want: ShardSet,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Lease, StoreError> {
+        self.inner.lease_shards(holder, want, until, now).await
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+        self.inner.renew(lease, until).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.inner.release(lease).await
+    }
+
+    async fn unsettled(
+        &self,
+        lease: &Lease,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.inner.unsettled(lease, after, limit).await
+    }
+
+    async fn due_lanes(
+        &self,
+        lease: &Lease,
+        after: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<DueLane>, StoreError> {
+        self.listing()?;
+        self.inner.due_lanes(lease, after, limit).await
+    }
+
+    async fn due(
+        &self,
+        lease: &Lease,
+        lane: EndpointId,
+        until: Timestamp,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.inner.due(lease, lane, until, after, limit).await
+    }
+
+    async fn next_due(
+        &self,
+        lease: &Lease,
+        lane: EndpointId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_due(lease, lane).await
+    }
+
+    async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
+        self.recording.notify_one();
+        self.gate.acquire().await.unwrap().forget();
+        self.inner.record(lease, outcomes).await
+    }
+
+    async fn message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {
+        self.inner.message(seq).await
+    }
+
+    async fn message_by_id(
+        &self,
+        app: ApplicationId,
+        id_or_event_id: &str,
+    ) -> Result<Option<Message>, StoreError> {
+        self.inner.message_by_id(app, id_or_event_id).await
+    }
+
+    async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError> {
+        self.inner.payload(seq).await
+    }
+
+    async fn messages(
+        &self,
+        app: ApplicationId,
+        filter: &MessageFilter,
+        page: PageRequest,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.inner.messages(app, filter, page).await
+    }
+
+    async fn attempts(
+        &self,
+        of: AttemptsOf,
+        filter: &AttemptFilter,
+        page: PageRequest,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(of, filter, page).await
+    }
+
+    async fn attempt(&self, message: Seq, id: AttemptId) -> Result<Option<Attempt>, StoreError> {
+        self.inner.attempt(message, id).await
+    }
+
+    async fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
+        self.inner.delivery(key).await
+    }
+
+    async fn deliveries(&self, message: Seq) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.inner.deliveries(message).await
+    }
+
+    async fn shaped(&self, key: DeliveryKey) -> Result<Option<Shaped>, StoreError> {
+        self.inner.shaped(key).await
+    }
+
+    async fn sweep(&self, now: Timestamp, budget: usize) -> Result<usize, StoreError> {
+        self.inner.sweep(now, budget).await
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        self.inner.writable()
+    }
+
+    async fn export(&self) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError> {
+        self.inner.export().await
+    }
+
+    async fn import(&self, chunks: mpsc::Receiver<Bytes>) -> Result<(), StoreError> {
+        self.inner.import(chunks).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
