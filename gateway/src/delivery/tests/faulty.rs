@@ -1,5 +1,6 @@
 //! A store in memory that fails, or holds back, what a test says.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,9 +14,9 @@ use crate::domain::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, IdempotencyRecord, Kind, Lease,
-    MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet, Store,
-    StoreError, Write,
+    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord, Kind,
+    Lease, MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet,
+    Store, StoreError, Write,
 };
 
 #[derive(Debug)]
@@ -194,7 +195,7 @@ impl Store for FaultyStore {
         app: ApplicationId,
         filter: &MessageFilter,
         page: PageRequest,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Found<Message>, StoreError> {
         self.inner.messages(app, filter, page).await
     }
 
@@ -203,7 +204,7 @@ impl Store for FaultyStore {
         of: AttemptsOf,
         filter: &AttemptFilter,
         page: PageRequest,
-    ) -> Result<Vec<Attempt>, StoreError> {
+    ) -> Result<Found<Attempt>, StoreError> {
         self.inner.attempts(of, filter, page).await
     }
 
@@ -237,6 +238,10 @@ impl Store for FaultyStore {
 
     async fn import(&self, chunks: mpsc::Receiver<Bytes>) -> Result<(), StoreError> {
         self.inner.import(chunks).await
+    }
+
+    async fn surfaced(&self) -> RangeInclusive<Seq> {
+        self.inner.surfaced().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
