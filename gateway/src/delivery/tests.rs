@@ -2,7 +2,7 @@
 //! what it got and what the store says.
 
 mod endpoints;
-mod faulty;
+pub(crate) mod faulty;
 mod paths;
 mod plugins;
 mod recovery;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::IngestError;
+use crate::delivery::tests::faulty::over_faulty_store;
 use crate::delivery::tests::rig::{Receiver, Rig, Setup};
 use crate::domain::{Clock, Digest, SystemClock, Timestamp, Uid};
 use crate::metrics::Metrics;
@@ -162,7 +163,7 @@ async fn what_the_queue_to_fan_out_does_not_take_is_delivered_all_the_same() {
 
 #[tokio::test]
 async fn a_backlog_of_fan_out_is_bounded_too() {
-    let mut setup = Setup::default();
+    let (store, mut setup) = over_faulty_store();
     setup.ingest.fan_out_queue = 1;
     setup.ingest.fan_out_backlog = 3;
     let rig = setup.start().await;
@@ -170,16 +171,21 @@ async fn a_backlog_of_fan_out_is_bounded_too() {
     rig.endpoint(&receiver.url(), |_| {}).await;
     rig.submit("the outbox has been read").await;
     receiver.next().await;
-    let mut refused = 0;
-    let submitting = (0..200).map(|n| rig.try_submit(rig.submission(n.to_string())));
+    // Fan-out stands still at the first message that did not fit into its queue.
+    store.hold_messages();
+    let submitting = (0..20).map(|n| rig.try_submit(rig.submission(n.to_string())));
     for result in futures_util::future::join_all(submitting).await {
-        match result {
-            Ok(_) => {}
-            Err(IngestError::Overloaded { .. }) => refused += 1,
-            Err(other) => panic!("{other:?}"),
-        }
+        result.unwrap();
     }
-    assert!(refused > 0, "nothing ran between these submissions");
+    let refused = rig.try_submit(rig.submission("one too many")).await;
+    assert!(
+        matches!(refused, Err(IngestError::Overloaded { .. })),
+        "{refused:?}"
+    );
+    store.resume_messages();
+    for _ in 0..20 {
+        receiver.next().await;
+    }
     rig.stop().await;
 }
 

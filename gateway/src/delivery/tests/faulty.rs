@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::rig::Setup;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message, Seq,
-    Timestamp,
+    SystemClock, Timestamp,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -20,33 +21,46 @@ use crate::store::{
 };
 
 #[derive(Debug)]
-pub(super) struct FaultyStore {
+pub(crate) struct FaultyStore {
     inner: MemoryStore,
     /// So many listings of lanes or records fail.
-    pub(super) failures: AtomicU32,
+    pub(crate) failures: AtomicU32,
     /// One place per write of outcomes; taken away to hold them back.
     gate: Semaphore,
+    /// One place per read of a message by its number; taken away to hold them back.
+    messages: Semaphore,
     /// A write of outcomes has begun.
-    pub(super) recording: Notify,
+    pub(crate) recording: Notify,
 }
 
 impl FaultyStore {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryStore::new(clock),
             failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
+            messages: Semaphore::new(1_000_000),
             recording: Notify::new(),
         })
     }
 
     /// Holds outcomes back until [`FaultyStore::resume`].
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.gate.forget_permits(self.gate.available_permits());
     }
 
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.gate.add_permits(1_000_000);
+    }
+
+    /// Holds reads of messages back until [`FaultyStore::resume_messages`].
+    pub(crate) fn hold_messages(&self) {
+        self.messages
+            .forget_permits(self.messages.available_permits());
+    }
+
+    pub(crate) fn resume_messages(&self) {
+        self.messages.add_permits(1_000_000);
     }
 
     fn listing(&self) -> Result<(), StoreError> {
@@ -57,6 +71,18 @@ impl FaultyStore {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// A gateway over a store that fails as told.
+pub(crate) fn over_faulty_store() -> (Arc<FaultyStore>, Setup) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let store = FaultyStore::new(Arc::clone(&clock));
+    let setup = Setup {
+        store: Some(Arc::clone(&store) as Arc<dyn Store>),
+        clock: Some(clock),
+        ..Setup::default()
+    };
+    (store, setup)
 }
 
 #[async_trait]
@@ -175,6 +201,7 @@ impl Store for FaultyStore {
     }
 
     async fn message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {
+        let _place = self.messages.acquire().await;
         self.inner.message(seq).await
     }
 

@@ -1,12 +1,10 @@
 //! What a gateway finds when it starts where another one ended.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::faulty::FaultyStore;
+use super::faulty::over_faulty_store;
 use super::rig::{Receiver, Rig, Setup};
-use crate::domain::{Clock, DeliveryKey, DeliveryState, Endpoint, PauseState, SystemClock};
-use crate::store::Store;
+use crate::domain::{DeliveryKey, DeliveryState, Endpoint, PauseState};
 
 #[tokio::test]
 async fn what_was_under_way_is_delivered_after_a_kill() {
@@ -75,18 +73,6 @@ async fn shutdown_waits_for_what_is_under_way() {
     assert_eq!(rig.state(&message, &endpoint).await, DeliveryState::Success);
     rig.stop().await;
     assert!(receiver.unseen().await.is_none());
-}
-
-/// A gateway over a store that fails as told.
-fn over_faulty_store() -> (Arc<FaultyStore>, Setup) {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let store = FaultyStore::new(Arc::clone(&clock));
-    let setup = Setup {
-        store: Some(Arc::clone(&store) as Arc<dyn Store>),
-        clock: Some(clock),
-        ..Setup::default()
-    };
-    (store, setup)
 }
 
 #[tokio::test]
