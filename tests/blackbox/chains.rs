@@ -320,7 +320,9 @@ async fn what_a_plugin_logs_is_in_the_attempt() {
 
 #[tokio::test]
 async fn an_integer_list_of_a_mebibyte_passes_through_serde_json() {
-    let gateway = Gateway::start().await;
+    // The default memory limit; its time is measured elsewhere, since a test's machine may be busy.
+    let time = "[sandbox.limits]\ncall_ticks = 1500\nchain_ticks = 1500";
+    let gateway = Gateway::builder().config(time).start().await;
     let tenant = with_plugins(&gateway, &["slack-message"]).await;
     let receiver = Receiver::start().await;
     let endpoint = tenant.endpoint(&receiver.url()).await;

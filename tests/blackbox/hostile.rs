@@ -30,7 +30,13 @@ async fn hostile_endpoint(tenant: &Tenant, mode: &str, url: &str) -> String {
 
 #[tokio::test]
 async fn every_misdeed_is_named_in_its_attempt() {
-    let gateway = Gateway::builder().retry_schedule("").start().await;
+    // Time enough for the other limits to be met first on a busy machine.
+    let limits = "[sandbox.limits]\ncall_ticks = 1500\nchain_ticks = 1500\nwall_ms = 30000";
+    let gateway = Gateway::builder()
+        .config(limits)
+        .retry_schedule("")
+        .start()
+        .await;
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().await;
     tenant.upload("hostile").await;
