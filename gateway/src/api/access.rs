@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::extract::PathNames;
 use super::state::{ApiState, Shared};
 use super::token::Scope;
-use crate::domain::{Application, Endpoint, Message, Organization, OrganizationId, Timestamp};
+use crate::domain::{Application, Endpoint, Message, Organization, OrganizationId};
 use crate::store::{StoreError, Stored};
 
 const NEEDS_ADMINISTRATOR: &str = "this needs an administrator's token";
@@ -199,18 +199,8 @@ async fn know_organization(state: &ApiState, org: OrganizationId) -> Result<(), 
     if state.store.get::<Organization>(org).await?.is_some() {
         return Ok(());
     }
-    let created_at: Timestamp = state.clock.wall();
-    match state
-        .store
-        .insert(
-            &Organization {
-                id: org,
-                created_at,
-            },
-            None,
-        )
-        .await
-    {
+    let new = Organization::new(org, state.clock.wall());
+    match state.store.insert(&new, None).await {
         // Another request of it was faster.
         Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),

@@ -182,6 +182,7 @@ impl EndpointIn {
             disabled_reason: None,
             pause: PauseState::Running,
             throttle_rate: checked.throttle_rate,
+            order: crate::domain::DeliveryOrder::default(),
             metadata: checked.metadata,
             secrets: vec![EndpointSecret {
                 sealed,

@@ -40,6 +40,9 @@ pub struct Endpoint {
     /// Deliveries per second; none: no limit.
     #[serde(default)]
     pub throttle_rate: Option<u16>,
+    /// Whether one delivery waits for the one before.
+    #[serde(default)]
+    pub order: DeliveryOrder,
     /// Free key-value pairs.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -67,6 +70,22 @@ pub struct EndpointSecret {
     pub sealed: Sealed,
     /// Signs no more from then on; none for the newest.
     pub expires_at: Option<Timestamp>,
+}
+
+/// In which order an endpoint gets its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "mode")]
+pub enum DeliveryOrder {
+    /// Several at once; one that fails is overtaken by those behind it.
+    #[default]
+    Free,
+    /// One after the other, in the order of acceptance.
+    #[serde(rename_all = "camelCase")]
+    Fifo {
+        /// After so many failed tries the next one goes first, and the failed one is tried again out of order; none:
+        /// it blocks those behind it until it is settled.
+        skip_after: Option<u16>,
+    },
 }
 
 /// Whether deliveries of an endpoint are held back.

@@ -24,7 +24,7 @@ pub use attempt::{Attempt, AttemptStatus, PluginReport, Trigger};
 pub use chain::{Chain, ChainEntry, OnFailure, VersionPin};
 pub use clock::{Clock, ManualClock, Seq, SystemClock, Timestamp};
 pub use delivery::{DeliveryKey, DeliveryRow, DeliveryState};
-pub use endpoint::{Endpoint, EndpointSecret, PauseState};
+pub use endpoint::{DeliveryOrder, Endpoint, EndpointSecret, PauseState};
 pub use event_type::EventType;
 pub use ids::{ApplicationId, AttemptId, EndpointId, IdError, MessageId, OrganizationId, PluginId};
 pub use message::{Message, NewMessage};

@@ -157,6 +157,7 @@ impl Rig {
             disabled_reason: None,
             pause: PauseState::Running,
             throttle_rate: None,
+            order: crate::domain::DeliveryOrder::default(),
             metadata: BTreeMap::new(),
             secrets: vec![EndpointSecret {
                 sealed: seal(SECRET),

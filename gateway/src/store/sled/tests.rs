@@ -379,10 +379,8 @@ async fn too_little_space_stops_messages_only() {
         .accept(vec![conformance::item(conformance::app(), "{}")])
         .await;
     assert!(matches!(refused, Err(StoreError::DiskFull { .. })));
-    let organization = crate::domain::Organization {
-        id: crate::domain::OrganizationId::generate(START),
-        created_at: START,
-    };
+    let organization =
+        crate::domain::Organization::new(crate::domain::OrganizationId::generate(START), START);
     let write = crate::store::records::insert(&organization).unwrap();
     store.commit(vec![write], None).await.unwrap();
     assert_eq!(store.sweep(START, 10).await.unwrap(), 0);
