@@ -129,6 +129,11 @@ impl Twin {
 }
 
 impl Pending {
+    /// Whether the answer is kept for a twin.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// The record of this answer; none if the request has no key.
     pub(crate) fn record(self, answer: &Answer) -> Option<IdempotencyRecord> {
         self.record.map(|record| IdempotencyRecord {

@@ -216,23 +216,30 @@ pub(crate) async fn create(
             accept(&state, app, checked, pending).await
         })
         .await?;
+    let (status, mut out) = match once {
+        Once::Done(message) => (
+            StatusCode::ACCEPTED,
+            MessageOut::of(message, Shown::Nothing)?,
+        ),
+        Once::Replayed(answer) => {
+            let out = serde_json::from_slice(answer.body()).map_err(ApiError::internal)?;
+            (answer.status(), out)
+        }
+    };
     // What is kept for a twin has no payload: the twin has brought it again.
-    let (Once::Done(answer) | Once::Replayed(answer)) = once;
-    if !with_content {
-        return Ok(answer.into_response());
+    if with_content {
+        out.payload = payload.to_owned();
     }
-    let mut out: MessageOut = serde_json::from_slice(answer.body()).map_err(ApiError::internal)?;
-    out.payload = payload.to_owned();
-    Ok((answer.status(), axum::Json(out)).into_response())
+    Ok((status, axum::Json(out)).into_response())
 }
 
-/// Hands the message over. The answer, which is kept for a twin, has no payload.
+/// Hands the message over. The answer that is kept for a twin has no payload.
 async fn accept(
     state: &ApiState,
     app: Application,
     checked: Checked,
     pending: Pending,
-) -> Result<Answer, ApiError> {
+) -> Result<Message, ApiError> {
     let submission = Submission {
         app,
         event_type: checked.event_type,
@@ -245,12 +252,12 @@ async fn accept(
         retention: checked.retention,
     };
     let record = |message: &Message| {
-        answer(message)
-            .ok()
-            .and_then(|answer| pending.record(&answer))
+        let has_twin = pending.is_kept();
+        let answer = has_twin.then(|| answer(message).ok()).flatten();
+        answer.and_then(|answer| pending.record(&answer))
     };
     let accepted = state.ingest.submit(submission, record).await?;
-    answer(&accepted.message)
+    Ok(accepted.message)
 }
 
 fn answer(message: &Message) -> Result<Answer, ApiError> {

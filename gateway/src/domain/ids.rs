@@ -2,6 +2,8 @@
 //!
 //! Their order means nothing to the gateway: clocks step, and order of acceptance is [`Seq`](super::Seq).
 
+mod base62;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,24 +20,13 @@ pub struct IdError {
     prefix: &'static str,
 }
 
-/// Length of the text after the prefix: 20 bytes in base 62.
-const BASE62_LEN: usize = 27;
-
 fn parse(text: &str, prefix: &'static str) -> Result<[u8; 20], IdError> {
-    let refuse = || IdError {
+    let digits = text.strip_prefix(prefix).map(str::as_bytes);
+    let digits = digits.and_then(|digits| digits.try_into().ok());
+    digits.and_then(base62::decode).ok_or_else(|| IdError {
         given: text.chars().take(64).collect(),
         prefix,
-    };
-    let body = text.strip_prefix(prefix).ok_or_else(refuse)?;
-    if body.len() != BASE62_LEN || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(refuse());
-    }
-    let id = KsuidMs::from_base62(body).map_err(|_| refuse())?;
-    // 27 digits can say more than 20 bytes hold, and the decoder wraps around.
-    if id.to_base62() != body {
-        return Err(refuse());
-    }
-    Ok(*id.bytes())
+    })
 }
 
 macro_rules! id {
@@ -67,7 +58,9 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", $prefix, KsuidMs::from_bytes(self.0).to_base62())
+                let digits = base62::encode(self.0);
+                f.write_str($prefix)?;
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
             }
         }
 

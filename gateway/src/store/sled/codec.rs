@@ -158,7 +158,6 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<(T, &[u8]), StoreError> {
 #[derive(Debug)]
 pub(super) struct NewRow {
     pub(super) message: Message,
-    pub(super) payload: Bytes,
     pub(super) value: IVec,
     pub(super) chunks: Vec<IVec>,
     pub(super) key: Option<NewKey>,
@@ -189,7 +188,6 @@ impl NewRow {
         };
         Ok(Self {
             message,
-            payload,
             value: value.into(),
             chunks,
             key: idempotency.map(NewKey::of).transpose()?,

@@ -15,8 +15,8 @@ pub struct SledConfig {
     pub dir: PathBuf,
     /// Bytes of pages that sled tries to keep in memory. Measured: the process takes some 200 MB beyond it.
     pub cache_bytes: u64,
-    /// Bytes of recently accepted messages kept beside it, so that a first delivery reads no page.
-    pub recent_bytes: u64,
+    /// Bytes of records (applications, endpoints, chains …) kept beside it, so that a request reads no page.
+    pub known_bytes: u64,
     /// Items that may wait for the writer; one more is answered busy. Outcomes of deliveries may take the
     /// queue to twice this, so that a flood of new messages does not hold them up.
     pub queue: usize,
@@ -60,7 +60,8 @@ impl Default for SledConfig {
         Self {
             dir: PathBuf::from("data/store"),
             cache_bytes: 64 << 20,
-            recent_bytes: 32 << 20,
+            // Chosen: some ten thousand records.
+            known_bytes: 16 << 20,
             queue: 4096,
             group_max: 256,
             readers: 8,

@@ -29,8 +29,6 @@ pub(super) struct Group<'a> {
     pub(super) changes: Vec<Change>,
     /// Numbers of groups that failed in this process: their rows may be there.
     pub(super) doubtful: Option<(Seq, Seq)>,
-    /// Messages that are gone, or whose deliveries have all ended.
-    pub(super) forget: Vec<Seq>,
 }
 
 /// All rows of a group: a value to put, or none to remove.
@@ -56,7 +54,6 @@ impl<'a> Group<'a> {
             expiring: BTreeMap::new(),
             changes: Vec::new(),
             doubtful: None,
-            forget: Vec::new(),
         }
     }
 
@@ -237,7 +234,6 @@ impl<'a> Group<'a> {
     pub(super) fn record(&mut self, outcome: NewOutcome) -> Result<(), StoreError> {
         if let Some(seq) = outcome.outbox_done {
             self.delete(&keys::outbox(seq)[..]);
-            self.forget.push(seq);
         }
         let row = outcome.row.as_ref().map(|row| row.key);
         let Some(at) = row.or(outcome.attempt.as_ref().map(|(key, ..)| *key)) else {

@@ -3,19 +3,19 @@
 //! the log, an opening that expects damage, a handle that is dropped and reopened after any I/O error.
 //!
 //! Owned by one process; its shards are therefore all leased from a table in memory, with tokens above every
-//! earlier boot's. Reads run on blocking threads, never in an async task, except of messages accepted a
-//! moment ago, which are kept in memory.
+//! earlier boot's. Reads run on blocking threads, never in an async task, except of records read a moment ago,
+//! which are kept in memory.
 
 mod codec;
 mod config;
 mod export;
 mod group;
 mod keys;
+mod known;
 mod marker;
 mod open;
 mod queue;
 mod reads;
-mod recent;
 mod records;
 mod shared;
 mod space;
@@ -137,9 +137,7 @@ impl Drop for SledStore {
 #[async_trait]
 impl Store for SledStore {
     async fn record_by_id(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError> {
-        let id = id.to_owned();
-        let read = move |tree: &sled::Tree| records::by_id(tree, kind, &id);
-        self.shared.read(read).await
+        self.shared.record(kind, id).await
     }
 
     async fn record_by_uid(
@@ -148,9 +146,11 @@ impl Store for SledStore {
         parent: &str,
         uid: &str,
     ) -> Result<Option<Record>, StoreError> {
-        let (parent, uid) = (parent.to_owned(), uid.to_owned());
-        let read = move |tree: &sled::Tree| reads::record_by_uid(tree, kind, &parent, &uid);
-        self.shared.read(read).await
+        let key = keys::record_uid(kind, parent, uid);
+        match self.shared.id_of_uid(key).await? {
+            Some(id) => self.shared.record(kind, &id).await,
+            None => Ok(None),
+        }
     }
 
     async fn records_of(
@@ -295,10 +295,6 @@ impl Store for SledStore {
     }
 
     async fn message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {
-        self.shared.check_open()?;
-        if let Some(recent) = self.shared.recent.get(seq) {
-            return Ok(Some(recent.0.clone()));
-        }
         let read = move |tree: &sled::Tree| reads::message(tree, seq);
         self.shared.read(read).await
     }
@@ -314,10 +310,6 @@ impl Store for SledStore {
     }
 
     async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError> {
-        self.shared.check_open()?;
-        if let Some(recent) = self.shared.recent.get(seq) {
-            return Ok(Some(recent.1.clone()));
-        }
         let read = move |tree: &sled::Tree| reads::payload(tree, seq);
         self.shared.read(read).await
     }

@@ -19,18 +19,6 @@ use crate::store::{
 
 type Row = (IVec, IVec);
 
-pub(super) fn record_by_uid(
-    tree: &Tree,
-    kind: Kind,
-    parent: &str,
-    uid: &str,
-) -> Result<Option<Record>, StoreError> {
-    match Rows::get(tree, &keys::record_uid(kind, parent, uid))? {
-        Some(id) => records::by_id(tree, kind, records::id_of(&id)?),
-        None => Ok(None),
-    }
-}
-
 /// The rows of a page whose keys are a prefix and a number, in the order of scanning.
 fn rows_of<T>(
     tree: &Tree,

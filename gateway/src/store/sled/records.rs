@@ -157,6 +157,12 @@ pub(super) fn by_id(rows: &impl Rows, kind: Kind, id: &str) -> Result<Option<Rec
     value.map(|value| codec::open(rows, &value)).transpose()
 }
 
+/// The identifier that the uid of this row stands for.
+pub(super) fn named(rows: &impl Rows, key: &[u8]) -> Result<Option<String>, StoreError> {
+    let id = rows.get(key)?;
+    id.map(|id| id_of(&id).map(str::to_owned)).transpose()
+}
+
 /// The kind whose number this is.
 pub(super) fn kind_of(number: u8) -> Option<Kind> {
     let kinds = [

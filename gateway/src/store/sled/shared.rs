@@ -10,14 +10,15 @@ use super::codec::damaged;
 use super::config::SledConfig;
 use super::export::Tap;
 use super::group::StagedRows;
+use super::known::Known;
 use super::open::Handle;
-use super::recent::Recent;
 use super::space::Space;
 use super::surfaced::Surfaced;
 use crate::domain::{Clock, Seq};
 use crate::metrics::Metrics;
 use crate::store::lease_table::LeaseTable;
-use crate::store::{Observer, PageRequest, StoreError};
+use super::{keys, records};
+use crate::store::{Kind, Observer, PageRequest, Record, StoreError};
 
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) space: Space,
-    pub(super) recent: Recent,
+    pub(super) known: Known,
     pub(super) surfaced: Surfaced,
     pub(super) leases: Mutex<LeaseTable>,
     pub(super) observers: RwLock<Vec<Observer>>,
@@ -72,7 +73,7 @@ impl Shared {
     ) -> Self {
         Self {
             space: Space::of(&config),
-            recent: Recent::holding(config.recent_bytes),
+            known: Known::holding(config.known_bytes),
             surfaced: Surfaced::default(),
             leases: Mutex::new(leases),
             observers: RwLock::default(),
@@ -125,6 +126,10 @@ impl Shared {
 
     pub(super) fn install(&self, handle: Handle) {
         *self.handle.write() = Some(handle);
+        // Readers of the old handle have put away what they read.
+        let unsynced = self.unsynced.write();
+        self.known.clear();
+        drop(unsynced);
         *self.health.lock() = Health::Open;
     }
 
@@ -158,6 +163,45 @@ impl Shared {
         self.on_reader(&self.readers, move |shared| {
             let _synced = shared.unsynced.read();
             shared.judged(&act)
+        })
+        .await
+    }
+
+    /// A record, from memory where it was read before.
+    pub(super) async fn record(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Record>, StoreError> {
+        self.check_open()?;
+        let key = keys::record(kind, id);
+        if let Some(known) = self.known.record(&key) {
+            return Ok(known);
+        }
+        let id = id.to_owned();
+        self.on_reader(&self.readers, move |shared| {
+            let _synced = shared.unsynced.read();
+            let record = shared.judged(&|tree: &sled::Tree| records::by_id(tree, kind, &id))?;
+            shared.known.keep_record(key, record.clone());
+            Ok(record)
+        })
+        .await
+    }
+
+    /// The identifier that the uid of this row stands for, from memory where it was read before.
+    pub(super) async fn id_of_uid(
+        self: &Arc<Self>,
+        key: Vec<u8>,
+    ) -> Result<Option<String>, StoreError> {
+        self.check_open()?;
+        if let Some(known) = self.known.uid(&key) {
+            return Ok(known);
+        }
+        self.on_reader(&self.readers, move |shared| {
+            let _synced = shared.unsynced.read();
+            let id = shared.judged(&|tree: &sled::Tree| records::named(tree, &key))?;
+            shared.known.keep_uid(key, id.clone());
+            Ok(id)
         })
         .await
     }

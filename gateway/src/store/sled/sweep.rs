@@ -215,7 +215,6 @@ impl Group<'_> {
             self.displace(key, &value);
             deleted += 1;
         }
-        self.forget.push(seq);
         Ok(deleted)
     }
 

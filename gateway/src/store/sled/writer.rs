@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::codec::{NewKey, NewOutcome, NewRow, damaged};
@@ -83,7 +82,6 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Outcomes {
     ready: Vec<Ready>,
-    accepted: Vec<(Message, Bytes)>,
     /// What observers are told.
     changes: Vec<Change>,
     seq: u64,
@@ -181,9 +179,6 @@ impl Writer {
         if let Err(error) = self.marker.advance(self.seq) {
             tracing::warn!(%error, "the marker could not be written");
         }
-        for (message, payload) in outcomes.accepted {
-            self.shared.recent.put(message, payload);
-        }
         self.shared.metrics.committed(items, started.elapsed());
         outcomes.ready.into_iter().for_each(Ready::send);
         Ok(())
@@ -221,18 +216,14 @@ impl Writer {
         group.doubtful = self.doubtful;
         let staged: Result<Vec<Ready>, StoreError> = jobs
             .into_iter()
-            .map(|job| self.stage(job, &mut group, &mut outcomes.accepted))
+            .map(|job| self.stage(job, &mut group))
             .collect();
         outcomes.seq = group.seq;
         outcomes.ready = staged?;
         let changes = std::mem::take(&mut group.changes);
-        let forget = std::mem::take(&mut group.forget);
         let (rows, seq) = group.into_rows()?;
         outcomes.seq = seq;
         self.apply(handle, rows)?;
-        for seq in forget {
-            self.shared.recent.forget(seq);
-        }
         outcomes.changes = changes;
         Ok(())
     }
@@ -241,9 +232,8 @@ impl Writer {
         if rows.is_empty() {
             return Ok(());
         }
-        let copied = self.shared.is_exporting().then(|| rows.clone());
         let mut batch = sled::Batch::default();
-        for (key, value) in rows {
+        for (key, value) in &rows {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
@@ -252,8 +242,9 @@ impl Writer {
         {
             let _unsynced = self.shared.unsynced.write();
             handle.apply(batch)?;
+            self.shared.known.replaced(&rows);
         }
-        if let Some(rows) = copied {
+        if self.shared.is_exporting() {
             self.shared.tell_exports(&rows);
         }
         Ok(())
@@ -264,19 +255,13 @@ impl Writer {
         &self,
         job: Job,
         group: &mut Group<'_>,
-        accepted: &mut Vec<(Message, Bytes)>,
     ) -> Result<Ready, StoreError> {
         match job {
             Job::Accept(rows, answer) => {
                 let now = self.shared.clock.now();
                 let mut results = Vec::with_capacity(rows.len());
                 for row in rows {
-                    let payload = row.payload.clone();
-                    let result = group.accept(row, now)?;
-                    if let Ok(message) = &result {
-                        accepted.push((message.clone(), payload));
-                    }
-                    results.push(result);
+                    results.push(group.accept(row, now)?);
                 }
                 Ok(Ready::Accepted(answer, results))
             }
