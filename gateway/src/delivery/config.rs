@@ -29,8 +29,8 @@ pub struct Config {
     pub refills: usize,
     /// Bytes of payloads under way.
     pub in_flight_bytes: usize,
-    /// Bytes of recent payloads kept for deliveries that have not begun.
-    pub recent_bytes: u64,
+    /// Bytes of new messages kept in memory for deliveries that have not begun; the others are read again.
+    pub new_bytes: usize,
     /// Endpoints whose settings are kept in memory.
     pub directory_endpoints: u64,
     /// Deliveries on their way from fan-out to their lanes.
@@ -91,7 +91,7 @@ impl Default for Config {
             // Chosen: keeps a store busy without queueing behind itself.
             refills: 32,
             in_flight_bytes: 64 << 20,
-            recent_bytes: 32 << 20,
+            new_bytes: 32 << 20,
             // Chosen: about 200 MB at 2 KB each.
             directory_endpoints: 100_000,
             lane_queue: 4_096,

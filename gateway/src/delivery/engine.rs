@@ -83,7 +83,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     );
     let payloads = Arc::new(Payloads::new(
         Arc::clone(&parts.store),
-        config.recent_bytes,
+        config.new_bytes,
         config.in_flight_bytes,
     ));
     let inputs = mpsc::channel(config.lane_queue.max(1));
@@ -189,6 +189,7 @@ impl Engine {
             store: Arc::clone(&parts.store),
             lease: lease.clone(),
             jobs: records,
+            payloads: Arc::clone(&payloads),
             inputs: inputs_in.clone(),
             batch: config.record_batch.max(1),
             fenced: running.fenced.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::payloads::Payloads;
 use super::scheduler::{Input, Reply};
 use super::ticket::Ticket;
 use crate::domain::{Attempt, DeliveryKey, DeliveryRow, Seq};
@@ -36,6 +37,8 @@ pub(super) struct Recorder {
     pub(super) store: Arc<dyn Store>,
     pub(super) lease: Lease,
     pub(super) jobs: mpsc::Receiver<Job>,
+    /// Told which messages are done with.
+    pub(super) payloads: Arc<Payloads>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) batch: usize,
     /// Cancelled by this room when somebody else holds the lanes.
@@ -80,6 +83,7 @@ impl Recorder {
             let outcomes: Vec<Outcome> = jobs.iter_mut().map(outcome).collect();
             let rows: Vec<DeliveryRow> =
                 outcomes.iter().filter_map(|out| out.row.clone()).collect();
+            let done: Vec<Seq> = outcomes.iter().filter_map(|out| out.outbox_done).collect();
             match self.commit(outcomes).await {
                 Ok(()) => {}
                 Err(StoreError::Fenced) => {
@@ -99,6 +103,9 @@ impl Recorder {
                     );
                     return;
                 }
+            }
+            for message in done {
+                self.payloads.forget(message);
             }
             for Job { reply, permit, .. } in jobs.drain(..) {
                 drop(permit);

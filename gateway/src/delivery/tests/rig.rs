@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
     Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryRow,
-    DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, OnFailure,
-    OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, SystemClock, Timestamp, Uid,
-    VersionPin,
+    DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId, OnFailure,
+    OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, Seq, SystemClock, Timestamp,
+    Uid, VersionPin,
 };
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
 use crate::metrics::Metrics;
@@ -348,6 +348,26 @@ pub(crate) async fn eventually<T>(look: impl AsyncFn() -> Option<T>) -> T {
     };
     let found = tokio::time::timeout(PATIENCE, looking).await;
     found.expect("it happens in time")
+}
+
+/// A message with this number, of nobody in particular.
+pub(crate) fn message(seq: Seq) -> Message {
+    let now = Timestamp::from_millis(1_790_000_000_000);
+    Message {
+        id: MessageId::generate(now),
+        seq,
+        app: ApplicationId::generate(now),
+        org: OrganizationId::generate(now),
+        event_id: None,
+        event_type: Uid::parse("invoice.paid").unwrap(),
+        channels: Vec::new(),
+        tags: Vec::new(),
+        content_type: "application/json".to_owned(),
+        payload_len: 2,
+        created_at: now,
+        deliver_at: None,
+        expires_at: now.after(Duration::from_secs(3600)),
+    }
 }
 
 pub(crate) fn application(now: Timestamp) -> Application {

@@ -14,10 +14,10 @@ use super::known::Known;
 use super::open::Handle;
 use super::space::Space;
 use super::surfaced::Surfaced;
+use super::{keys, records};
 use crate::domain::{Clock, Seq};
 use crate::metrics::Metrics;
 use crate::store::lease_table::LeaseTable;
-use super::{keys, records};
 use crate::store::{Kind, Observer, PageRequest, Record, StoreError};
 
 /// How the store is.

@@ -251,11 +251,7 @@ impl Writer {
     }
 
     /// Stages one job. A refusal is its answer; an error is a fault of the store.
-    fn stage(
-        &self,
-        job: Job,
-        group: &mut Group<'_>,
-    ) -> Result<Ready, StoreError> {
+    fn stage(&self, job: Job, group: &mut Group<'_>) -> Result<Ready, StoreError> {
         match job {
             Job::Accept(rows, answer) => {
                 let now = self.shared.clock.now();
