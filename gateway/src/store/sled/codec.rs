@@ -81,7 +81,7 @@ impl Cell {
     }
 }
 
-fn encode<T: Serialize>(value: &T, start: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+fn encode<T: Serialize + ?Sized>(value: &T, start: Vec<u8>) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, start).map_err(|source| StoreError::Backend(source.into()))
 }
 
@@ -356,7 +356,7 @@ pub(super) enum Expiring {
     Idempotency([u8; 32]),
 }
 
-/// A list of what expires in one hour, short enough for one row.
-pub(super) fn expiring(list: &[Expiring]) -> Result<IVec, StoreError> {
-    encode(&list, vec![VERSION, INLINE]).map(IVec::from)
+/// A list that is short enough for one row.
+pub(super) fn list<T: Serialize + ?Sized>(list: &T) -> Result<IVec, StoreError> {
+    encode(list, vec![VERSION, INLINE]).map(IVec::from)
 }

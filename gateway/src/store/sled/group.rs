@@ -9,6 +9,7 @@ use super::codec::{
     self, Cell, DeliveryValue, Expiring, NewKey, NewOutcome, NewRow, Rows, damaged,
 };
 use super::keys;
+use super::runs::{Entry, Runs};
 use crate::domain::{
     AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, MessageId, Seq, Timestamp,
 };
@@ -25,6 +26,7 @@ pub(super) struct Group<'a> {
     journal: Option<Vec<(IVec, Option<Option<IVec>>)>>,
     first_seq: u64,
     pub(super) seq: u64,
+    pub(super) runs: Runs,
     expiring: BTreeMap<u32, Vec<Expiring>>,
     pub(super) changes: Vec<Change>,
     /// Numbers of groups that failed in this process: their rows may be there.
@@ -51,6 +53,7 @@ impl<'a> Group<'a> {
             journal: None,
             first_seq: seq,
             seq,
+            runs: Runs::default(),
             expiring: BTreeMap::new(),
             changes: Vec::new(),
             doubtful: None,
@@ -195,9 +198,9 @@ impl<'a> Group<'a> {
             self.put(&keys::chunk(seq.0, n)[..], chunk);
         }
         self.put(&keys::message(seq)[..], value);
-        self.put(keys::message_list(message.app, seq), keys::NOTHING);
+        self.list(&keys::messages_of(message.app), Entry::of(seq));
         self.put(&keys::message_id(message.id)[..], &number[..]);
-        self.put(&keys::outbox(seq)[..], keys::NOTHING);
+        self.list(keys::OUTBOX_LIST, Entry::of(seq));
         self.expire(message.expires_at, Expiring::Message(seq));
         Ok(Ok(message))
     }
@@ -233,7 +236,7 @@ impl<'a> Group<'a> {
     /// Records what happened to one delivery.
     pub(super) fn record(&mut self, outcome: NewOutcome) -> Result<(), StoreError> {
         if let Some(seq) = outcome.outbox_done {
-            self.delete(&keys::outbox(seq)[..]);
+            self.unlist(keys::OUTBOX_LIST, seq)?;
         }
         let row = outcome.row.as_ref().map(|row| row.key);
         let Some(at) = row.or(outcome.attempt.as_ref().map(|(key, ..)| *key)) else {
@@ -251,8 +254,7 @@ impl<'a> Group<'a> {
         {
             let seq = self.next_seq();
             self.place(&keys::attempt(message, seq)[..], cell, seq);
-            let number = message.0.to_be_bytes();
-            self.put(&keys::attempt_at(endpoint, seq)[..], &number[..]);
+            self.list(&keys::attempts_at(endpoint), Entry { seq, of: message });
         }
         Ok(())
     }
@@ -331,10 +333,11 @@ impl<'a> Group<'a> {
 
     /// Everything that is to be written, with the rows that belong to the group as a whole.
     pub(super) fn into_rows(mut self) -> Result<(StagedRows, u64), StoreError> {
+        self.write_runs()?;
         for (hour, list) in std::mem::take(&mut self.expiring) {
             for part in list.chunks(EXPIRY_LIST) {
                 let row = keys::expiry(hour, self.next_seq());
-                self.put(&row[..], codec::expiring(part)?);
+                self.put(&row[..], codec::list(part)?);
             }
         }
         if self.seq != self.first_seq {

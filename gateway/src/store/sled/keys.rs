@@ -5,16 +5,16 @@
 //! |---|---|---|---|
 //! | `META` | name | by name | once a group: the highest sequence number |
 //! | `MESSAGE` | seq | header, and the payload if it is small | accept |
-//! | `MESSAGE_LIST` | application, seq | nothing | accept |
+//! | `MESSAGE_LIST` | application, seq | a run of seqs | one row a group |
 //! | `MESSAGE_ID` | message id | seq | accept |
 //! | `EVENT_ID` | application, event id | seq, message id | accept, if given |
-//! | `OUTBOX` | seq | nothing | accept; removed with the last outcome |
+//! | `OUTBOX` | seq | a run of seqs | one row a group; a seq leaves with its last outcome |
 //! | `CHUNK` | owner number, n | up to [`CHUNK_BYTES`] of a long value | with its owner |
 //! | `DELIVERY` | message seq, endpoint | state | when settled or parked |
 //! | `DUE` | shard, endpoint, due ms, message seq | nothing | while parked |
 //! | `SHAPED` | message seq, endpoint | what the chain made | while parked |
 //! | `ATTEMPT` | message seq, attempt seq | the attempt | record |
-//! | `ATTEMPT_AT` | endpoint, attempt seq | message seq | record |
+//! | `ATTEMPT_AT` | endpoint, attempt seq | a run of attempt seqs, each with its message's | one row a group |
 //! | `RECORD` | record kind, id | the record | commit |
 //! | `RECORD_UID` | record kind, parent, uid | id | commit |
 //! | `RECORD_LIST` | record kind, parent, seq | id | commit |
@@ -22,7 +22,7 @@
 //! | `IDEMPOTENCY` | SHA-256 of scope and key | the stored answer | with its request |
 //! | `EXPIRY` | hour, seq | list of what expires in that hour | one row a group and hour |
 //!
-//! A plain life is eight row writes: four to accept (and a share of `EXPIRY`), three to record, one removal.
+//! A plain life is four row writes, two to accept and two to record, and its share of four rows a group.
 //!
 //! Segment and chunk sizes were chosen by CPU time a life (accept, read, record; 64 callers, a shared machine
 //! of two cores on which only CPU time is comparable, two runs; `measure` repeats it). No blobs in any run.
@@ -59,6 +59,9 @@ pub(super) const TOMBSTONE: u8 = 0x43;
 pub(super) const IDEMPOTENCY: u8 = 0x50;
 pub(super) const EXPIRY: u8 = 0x51;
 
+/// Prefix of the outbox.
+pub(super) const OUTBOX_LIST: &[u8] = &[OUTBOX];
+
 /// The value of a row whose key says it all.
 pub(super) const NOTHING: &[u8] = &[];
 
@@ -94,10 +97,6 @@ impl Key {
         self
     }
 
-    fn seq(self, seq: Seq) -> Self {
-        self.then(&seq.0.to_be_bytes())
-    }
-
     /// A text that is not the key's last part: its length first, so that no two pairs read the same.
     fn text(self, text: &str) -> Self {
         let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
@@ -116,16 +115,8 @@ pub(super) fn message(seq: Seq) -> [u8; 9] {
     numbered(MESSAGE, seq)
 }
 
-pub(super) fn outbox(seq: Seq) -> [u8; 9] {
-    numbered(OUTBOX, seq)
-}
-
 pub(super) fn messages_of(app: ApplicationId) -> Vec<u8> {
     Key::of(MESSAGE_LIST, 28).then(app.as_bytes()).0
-}
-
-pub(super) fn message_list(app: ApplicationId, seq: Seq) -> Vec<u8> {
-    Key::of(MESSAGE_LIST, 28).then(app.as_bytes()).seq(seq).0
 }
 
 pub(super) fn message_id(id: MessageId) -> [u8; 21] {
@@ -220,13 +211,6 @@ pub(super) fn attempts_at(endpoint: EndpointId) -> Vec<u8> {
     Key::of(ATTEMPT_AT, 28).then(endpoint.as_bytes()).0
 }
 
-pub(super) fn attempt_at(endpoint: EndpointId, seq: Seq) -> [u8; 29] {
-    let mut key = [ATTEMPT_AT; 29];
-    key[1..21].copy_from_slice(endpoint.as_bytes());
-    key[21..].copy_from_slice(&seq.0.to_be_bytes());
-    key
-}
-
 pub(super) fn record(kind: Kind, id: &str) -> Vec<u8> {
     Key::of(RECORD, 1 + id.len())
         .then(&[kind as u8])
@@ -298,12 +282,15 @@ pub(super) fn read_seq(bytes: &[u8], at: usize) -> Option<Seq> {
     Some(Seq(u64::from_be_bytes(bytes)))
 }
 
+/// A prefix followed by a number.
+pub(super) fn numbered_in(prefix: &[u8], seq: Seq) -> IVec {
+    let mut key = Vec::with_capacity(prefix.len() + 8);
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(&seq.0.to_be_bytes());
+    IVec::from(key)
+}
+
 /// Key range of a prefix followed by numbers from `first` to `last`.
 pub(super) fn numbers(prefix: &[u8], first: Seq, last: Seq) -> (IVec, IVec) {
-    let end = |seq: Seq| {
-        let mut key = prefix.to_vec();
-        key.extend_from_slice(&seq.0.to_be_bytes());
-        IVec::from(key)
-    };
-    (end(first), end(last))
+    (numbered_in(prefix, first), numbered_in(prefix, last))
 }

@@ -17,6 +17,7 @@ mod open;
 mod queue;
 mod reads;
 mod records;
+mod runs;
 mod shared;
 mod space;
 mod surfaced;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sled::{IVec, Tree};
 
 use super::codec::{self, DeliveryValue, Rows, damaged, fault};
+use super::runs::{self, Entry};
 use super::shared::Committed;
 use super::{keys, records};
 use crate::domain::{
@@ -42,6 +43,20 @@ fn rows_of<T>(
         let seq = keys::read_seq(&row.0, prefix.len());
         read(seq.ok_or_else(|| damaged("a list row is cut short"))?, row)
     })
+}
+
+/// The entries of a list that a page may show, in the order of scanning.
+fn listed(
+    tree: &Tree,
+    prefix: &[u8],
+    page: Committed,
+) -> Result<impl Iterator<Item = Result<Entry, StoreError>> + use<>, StoreError> {
+    let Committed { page, newest } = page;
+    let span = page.span().filter(|(first, _)| *first <= newest);
+    let entries = span.map(|(first, last)| {
+        runs::entries(tree, prefix, first..=last.min(newest), page.scans_upwards())
+    });
+    Ok(entries.transpose()?.into_iter().flatten())
 }
 
 /// One page of them.
@@ -137,9 +152,13 @@ pub(super) fn messages(
     filter: &MessageFilter,
     page: Committed,
 ) -> Result<Found<Message>, StoreError> {
-    find(tree, &keys::messages_of(app), page, |seq, _| {
-        Ok(message(tree, seq)?.filter(|message| filter.matches(message)))
-    })
+    let read = |entry: Entry| {
+        let message = message(tree, entry.seq)?;
+        let fits = message.filter(|message| filter.matches(message));
+        Ok((entry.seq, fits))
+    };
+    let entries = listed(tree, &keys::messages_of(app), page)?;
+    page.page.find(entries.map(|entry| read(entry?)))
 }
 
 pub(super) fn attempts(
@@ -157,12 +176,13 @@ pub(super) fn attempts(
             |seq, (_, value)| codec::attempt(tree, seq, &value).map(fits),
         ),
         AttemptsOf::Endpoint(endpoint) => {
-            find(tree, &keys::attempts_at(endpoint), page, |seq, (_, at)| {
-                let message = keys::read_seq(&at, 0).ok_or_else(|| damaged("an attempt index"))?;
-                let value = Rows::get(tree, &keys::attempt(message, seq))?;
+            let read = |Entry { seq, of }| {
+                let value = Rows::get(tree, &keys::attempt(of, seq))?;
                 let attempt = value.map(|value| codec::attempt(tree, seq, &value));
-                Ok(attempt.transpose()?.and_then(fits))
-            })
+                Ok((seq, attempt.transpose()?.and_then(fits)))
+            };
+            let entries = listed(tree, &keys::attempts_at(endpoint), page)?;
+            page.page.find(entries.map(|entry| read(entry?)))
         }
     }
 }
@@ -205,7 +225,7 @@ pub(super) fn shaped(tree: &Tree, key: DeliveryKey) -> Result<Option<Shaped>, St
 }
 
 pub(super) fn unsettled(tree: &Tree, page: Committed) -> Result<Vec<OutboxEntry>, StoreError> {
-    page_of(tree, &[keys::OUTBOX], page, |seq, _| {
+    let read = |Entry { seq, .. }| {
         let Some(message) = message(tree, seq)? else {
             return Ok(None);
         };
@@ -214,7 +234,9 @@ pub(super) fn unsettled(tree: &Tree, page: Committed) -> Result<Vec<OutboxEntry>
             message,
             have_rows: rows.iter().map(|row| row.key.endpoint).collect(),
         }))
-    })
+    };
+    let entries = listed(tree, keys::OUTBOX_LIST, page)?;
+    page.page.collect(entries.map(|entry| read(entry?)))
 }
 
 pub(super) fn due_lanes(

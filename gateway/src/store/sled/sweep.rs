@@ -5,7 +5,7 @@ use sled::IVec;
 
 use super::codec::{self, DeliveryValue, Expiring, Rows, damaged, fault};
 use super::group::Group;
-use super::{keys, records};
+use super::{keys, records, runs};
 use crate::domain::{
     ApplicationId, DeliveryKey, DeliveryState, EndpointId, Message, Seq, Timestamp,
 };
@@ -59,11 +59,13 @@ impl Group<'_> {
     fn sweep_owner(&mut self, kind: Kind, id: &str, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         if let (Kind::Application, Ok(app)) = (kind, id.parse::<ApplicationId>()) {
-            for key in self.keys_under(&keys::messages_of(app), limit)? {
-                let seq = keys::read_seq(&key, 21).ok_or_else(|| damaged("a list row"))?;
-                deleted += self.drop_message(seq)?;
+            let list = keys::messages_of(app);
+            let numbers = Seq(0)..=Seq(u64::MAX);
+            let entries = runs::entries(self.tree, &list, numbers, true)?.take(limit);
+            for entry in entries.collect::<Result<Vec<_>, _>>()? {
+                deleted += self.drop_message(entry.seq)?;
                 // In case it was an entry without a message.
-                self.delete(key);
+                self.unlist(&list, entry.seq)?;
                 deleted = deleted.max(1);
                 if deleted >= limit {
                     return Ok(deleted);
@@ -108,7 +110,7 @@ impl Group<'_> {
         }
         let attempts = self.keys_under(&keys::attempts_at(endpoint), limit - parked.len())?;
         let deleted = parked.len() + attempts.len();
-        attempts.into_iter().for_each(|key| self.delete(key));
+        attempts.into_iter().for_each(|run| self.drop_run(run));
         Ok(deleted)
     }
 
@@ -163,8 +165,8 @@ impl Group<'_> {
     }
 
     /// Whether a delivery of this message may still come: one parked for an endpoint that is gone will not.
-    fn is_under_way(&self, seq: Seq) -> Result<bool, StoreError> {
-        if self.get(&keys::outbox(seq))?.is_some() {
+    fn is_under_way(&mut self, seq: Seq) -> Result<bool, StoreError> {
+        if self.is_listed(keys::OUTBOX_LIST, seq)? {
             return Ok(true);
         }
         for (at, row) in self.rows_of(seq)? {
@@ -194,7 +196,7 @@ impl Group<'_> {
         for n in 0..codec::message_chunks(&message, &value) {
             self.delete(&keys::chunk(seq.0, n)[..]);
         }
-        self.drop_names(&message);
+        self.drop_names(&message)?;
         self.delete(&key[..]);
         let rows = self.rows_of(seq)?;
         let mut deleted = 1 + rows.len();
@@ -211,19 +213,20 @@ impl Group<'_> {
             let (key, value) = row.map_err(fault)?;
             let number = keys::read_seq(&key, 9).ok_or_else(|| damaged("an attempt row"))?;
             let attempt = codec::attempt(self, number, &value)?;
-            self.delete(&keys::attempt_at(attempt.delivery.endpoint, number)[..]);
+            self.unlist(&keys::attempts_at(attempt.delivery.endpoint), number)?;
             self.displace(key, &value);
             deleted += 1;
         }
         Ok(deleted)
     }
 
-    fn drop_names(&mut self, message: &Message) {
-        self.delete(keys::message_list(message.app, message.seq));
+    fn drop_names(&mut self, message: &Message) -> Result<(), StoreError> {
+        self.unlist(&keys::messages_of(message.app), message.seq)?;
         self.delete(&keys::message_id(message.id)[..]);
-        self.delete(&keys::outbox(message.seq)[..]);
+        self.unlist(keys::OUTBOX_LIST, message.seq)?;
         if let Some(event_id) = &message.event_id {
             self.delete(keys::event_id(message.app, event_id.as_str()));
         }
+        Ok(())
     }
 }
