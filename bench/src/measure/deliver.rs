@@ -27,10 +27,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let wasm = super::plugin::wasm(round)?;
     for endpoints in ENDPOINTS {
-        for plugin in [None, Some(&wasm)]
-            .into_iter()
-            .take(std::env::var("BENCH_PLUGINS").map_or(2, |n| n.parse().unwrap_or(2)))
-        {
+        for plugin in [None, Some(&wasm)] {
             let tenant = gateway.tenant().await?;
             let receiver = Receiver::counting(start).await?;
             for _ in 0..endpoints {

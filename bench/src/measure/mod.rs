@@ -32,7 +32,7 @@ impl Effort {
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
         time: Duration::from_secs(3),
-        deliveries: 60_000,
+        deliveries: 10_000,
         calls: 2_000,
     };
     pub(crate) const FULL: Self = Self {

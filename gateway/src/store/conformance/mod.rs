@@ -3,6 +3,7 @@
 
 pub(super) mod accept;
 pub(super) mod attempts;
+pub(super) mod batches;
 pub(super) mod leases;
 pub(super) mod parked;
 pub(super) mod records;
@@ -38,6 +39,8 @@ macro_rules! suite {
             outbox_entries_page);
         $crate::store::conformance::suite!(@ $make, attempts: attempts_are_appended, attempts_are_filtered,
             attempts_are_paged, big_attempts_come_back);
+        $crate::store::conformance::suite!(@ $make, batches: messages_of_a_batch_are_paged,
+            attempts_of_a_batch_are_paged, the_outbox_of_a_batch_empties, messages_leave_a_batch_one_by_one);
         $crate::store::conformance::suite!(@ $make, upkeep: expired_messages_go_whole,
             nothing_goes_before_its_deliveries_end, expired_keys_are_swept, a_removed_application_takes_everything,
             a_removed_endpoint_takes_its_lane, late_outcomes_of_deleted_messages_are_dropped, exports_are_imported,
