@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -26,8 +25,7 @@ pub struct Config {
     pub deny_subnets: Vec<IpNet>,
     /// Refuse `http://`.
     pub https_only: bool,
-    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds. The client counts it
-    /// together with the lookup before them: the two limits are added.
+    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds, after the lookup.
     pub connect_timeout_ms: u64,
     /// Most bytes kept of an answer's body; the rest is not read.
     pub response_bytes: usize,
@@ -64,9 +62,10 @@ pub struct DnsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
-    /// Idle connections kept per scheme, host and port. All together there are at most as many as requests
-    /// that ended within the idle timeout.
+    /// Idle connections kept per scheme, host and port; 0 keeps none.
     pub idle_per_host: usize,
+    /// Idle connections kept in all, those of HTTP/2 included; beyond it the longest idle one is closed.
+    pub idle_total: usize,
     /// Close a connection idle for so many milliseconds.
     pub idle_timeout_ms: u64,
 }
@@ -108,9 +107,9 @@ pub enum OutboundError {
     /// The TLS library refused its settings.
     #[error("TLS can not be set up")]
     Tls(#[source] rustls::Error),
-    /// The HTTP client refused its settings, such as a user agent that no header can hold.
-    #[error("the HTTP client can not be set up")]
-    Client(#[source] reqwest::Error),
+    /// A user agent that no header can hold.
+    #[error("outbound.user_agent holds characters that no header may hold")]
+    UserAgent(#[source] http::header::InvalidHeaderValue),
 }
 
 impl Default for Config {
@@ -152,15 +151,12 @@ impl Default for PoolConfig {
         Self {
             // Chosen: above what one endpoint has in flight, so that a busy lane never dials anew.
             idle_per_host: 256,
+            // Chosen: a third of the descriptors that a service commonly has at most (a soft limit of 1,024 is
+            // raised at start where it can be).
+            idle_total: 4_096,
             // Chosen: below the 60 s after which common proxies close their side.
             idle_timeout_ms: 30_000,
         }
-    }
-}
-
-impl Config {
-    pub(super) const fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms)
     }
 }
 

@@ -7,21 +7,29 @@
 //! - `allow`: what the operator opens
 //! - `judge`: a URL's text into a [`TargetUrl`] or a [`Refusal`]
 //! - `resolve`: a name into judged addresses
-//! - `dial`: the HTTP clients
+//! - `tls`: which certificates are trusted
+//! - `dial`: a judged URL into a connection
+//! - `connection`: HTTP/1.1 and HTTP/2 over it
+//! - `pool`: connections between requests
 //! - `client`: [`Outbound`], one POST
+//! - `operator`: one request to where the operator says
 //! - `failure`: why no answer came
 
 mod address;
 mod allow;
 mod client;
 mod config;
+mod connection;
 mod dial;
 mod failure;
 mod judge;
 mod name;
+pub(crate) mod operator;
+mod pool;
 mod resolve;
 #[cfg(test)]
 pub(crate) mod stub;
+mod tls;
 
 pub use address::AddressRule;
 pub use allow::{HostPattern, HostPatternError};
