@@ -51,13 +51,19 @@ pub struct DnsConfig {
     pub servers: Vec<DnsServer>,
     /// Longest wait for an answer, in milliseconds, all tries and servers together.
     pub timeout_ms: u64,
-    /// Answers kept for their time to live, in number of answers.
+    /// Answers kept for their time to live, in number of answers. Each is judged again whenever it is used.
     pub cache_entries: u64,
     /// Lookups at a time; others wait inside their own timeout. More than the deliveries in flight, so that
     /// names whose servers are silent keep nobody else's waiting.
     pub concurrent_lookups: usize,
 }
 
+    /// Shortest life of a cached answer, in seconds; above 0 it outlives a shorter time to live.
+    pub min_ttl_s: u64,
+    /// Longest life of a cached answer, in seconds, whatever its time to live.
+    pub max_ttl_s: u64,
+    /// Longest life of a cached answer that there is no such name or address, in seconds.
+    pub max_negative_ttl_s: u64,
 /// How idle connections are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -146,6 +152,12 @@ impl Default for DnsConfig {
     }
 }
 
+            // Specified: a time to live of 0 means not to cache, RFC 1035 section 3.2.1.
+            min_ttl_s: 0,
+            // Chosen: a receiver that moves, or a name that is mended, is found again within one step of the
+            // retry schedule.
+            max_ttl_s: 300,
+            max_negative_ttl_s: 30,
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {

@@ -25,11 +25,6 @@ const MAX_DIALLED: usize = 8;
 /// Tries within the timeout: one lost datagram must not fail an attempt.
 const TRIES: u32 = 2;
 
-/// Longest life of a cached answer, whatever its time to live says. Chosen: a receiver that moves, or a name
-/// that is mended, is found again within one step of the retry schedule.
-const MAX_POSITIVE_TTL: Duration = Duration::from_secs(300);
-const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
-
 /// Why a name has no addresses to dial.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookupError {
@@ -74,8 +69,11 @@ impl NameResolver {
         options.timeout = limit / TRIES;
         options.attempts = TRIES as usize - 1;
         options.cache_size = config.cache_entries;
-        options.positive_max_ttl = Some(MAX_POSITIVE_TTL);
-        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+        // The resolver takes no lower bound above the upper one.
+        let min_ttl_s = config.min_ttl_s.min(config.max_ttl_s);
+        options.positive_min_ttl = Some(Duration::from_secs(min_ttl_s));
+        options.positive_max_ttl = Some(Duration::from_secs(config.max_ttl_s));
+        options.negative_max_ttl = Some(Duration::from_secs(config.max_negative_ttl_s));
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Room for both questions of every lookup that the semaphore admits.
         options.max_active_requests = config.concurrent_lookups.saturating_mul(2).max(2);
