@@ -22,6 +22,7 @@ use super::failure::{SecondTry, SendError};
 use super::judge::{self, Refusal, TargetUrl};
 use super::pool::Pool;
 use super::resolve::{LookupError, NameResolver};
+use crate::metrics::Metrics;
 
 /// Fields that belong to the connection and not to the message: given by a tenant they would move the
 /// request to another virtual host, or cut it where the next one on the connection would begin.
@@ -48,6 +49,7 @@ struct Inner {
     names: Arc<NameResolver>,
     dialer: Dialer,
     pool: Arc<Pool>,
+    metrics: Arc<Metrics>,
     user_agent: HeaderValue,
     response_bytes: usize,
 }
@@ -82,7 +84,7 @@ pub struct CapturedBody {
 
 impl Outbound {
     /// Reads the resolver configuration and the root certificates.
-    pub fn new(config: &Config) -> Result<Self, OutboundError> {
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, OutboundError> {
         let allow = Arc::new(Allow::new(config));
         let names = Arc::new(NameResolver::new(&config.dns, Arc::clone(&allow))?);
         let user_agent =
@@ -92,6 +94,7 @@ impl Outbound {
             pool: Pool::new(&config.pool),
             allow,
             names,
+            metrics,
             user_agent,
             response_bytes: config.response_bytes,
         })))
@@ -179,27 +182,35 @@ impl Inner {
 
     /// An open connection, or a new one; whether it had been open before.
     async fn connection(&self, target: &TargetUrl) -> Result<(Connection, bool), SendError> {
-        let origin = target.origin();
-        if let Some(open) = self.pool.take(origin) {
+        if let Some(open) = self.take(target) {
             return Ok((open, true));
         }
-        if !target.may_speak_http2() {
-            return Ok((self.dial(target).await?, false));
-        }
-        match self.pool.lead(origin) {
-            Ok(_lead) => Ok((self.dial(target).await?, false)),
-            Err(first) => {
-                first.cancelled().await;
-                match self.pool.take(origin) {
-                    Some(open) => Ok((open, true)),
-                    None => Ok((self.dial(target).await?, false)),
+        let _lead = if target.may_speak_http2() {
+            match self.pool.lead(target.origin()) {
+                Ok(lead) => Some(lead),
+                Err(first) => {
+                    first.cancelled().await;
+                    if let Some(open) = self.take(target) {
+                        return Ok((open, true));
+                    }
+                    None
                 }
             }
-        }
+        } else {
+            None
+        };
+        Ok((self.dial(target).await?, false))
+    }
+
+    fn take(&self, target: &TargetUrl) -> Option<Connection> {
+        let open = self.pool.take(target.origin())?;
+        self.metrics.connected(open.protocol(), true);
+        Some(open)
     }
 
     async fn dial(&self, target: &TargetUrl) -> Result<Connection, SendError> {
         let connection = self.dialer.dial(target.origin()).await?;
+        self.metrics.connected(connection.protocol(), false);
         match &connection {
             Connection::Http1(_) => target.note_http1(true),
             Connection::Http2(shared) => {

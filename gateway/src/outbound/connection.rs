@@ -63,6 +63,7 @@ impl Connection {
         if !speaks_http2 {
             let (sender, wire) = http1::Builder::new()
                 .max_buf_size(MAX_HEAD as usize)
+                .max_header_size(MAX_HEAD as usize)
                 .handshake(stream)
                 .await?;
             let wire = Some(Box::pin(wire) as _);
@@ -84,6 +85,14 @@ impl Connection {
         });
         let clones = Arc::default();
         Ok(Self::Http2(Http2 { sender, clones }))
+    }
+
+    /// Its name in metrics.
+    pub(super) const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Http1(_) => "http/1.1",
+            Self::Http2(_) => "http/2",
+        }
     }
 
     /// Sends a request and waits for the head of its answer. Cancel-safe: a dropped future ends the request,
