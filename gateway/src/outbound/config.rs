@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::allow::HostPattern;
+use super::proxy::ProxyUrl;
 
 /// Settings of outgoing connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +32,10 @@ pub struct Config {
     pub response_bytes: usize,
     /// The `user-agent` of every request.
     pub user_agent: String,
+    /// A proxy through which every delivery goes: `http://HOST:PORT` (CONNECT) or `socks5://HOST:PORT`, with
+    /// `USER:PASSWORD@` before the host where it wants them; none: straight to the receiver, whatever proxy
+    /// variables say. It is asked for addresses that were judged here, never for names.
+    pub proxy: Option<ProxyUrl>,
     /// Name lookups.
     pub dns: DnsConfig,
     /// Idle connections.
@@ -53,17 +58,17 @@ pub struct DnsConfig {
     pub timeout_ms: u64,
     /// Answers kept for their time to live, in number of answers. Each is judged again whenever it is used.
     pub cache_entries: u64,
-    /// Lookups at a time; others wait inside their own timeout. More than the deliveries in flight, so that
-    /// names whose servers are silent keep nobody else's waiting.
-    pub concurrent_lookups: usize,
-}
-
     /// Shortest life of a cached answer, in seconds; above 0 it outlives a shorter time to live.
     pub min_ttl_s: u64,
     /// Longest life of a cached answer, in seconds, whatever its time to live.
     pub max_ttl_s: u64,
     /// Longest life of a cached answer that there is no such name or address, in seconds.
     pub max_negative_ttl_s: u64,
+    /// Lookups at a time; others wait inside their own timeout. More than the deliveries in flight, so that
+    /// names whose servers are silent keep nobody else's waiting.
+    pub concurrent_lookups: usize,
+}
+
 /// How idle connections are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,6 +135,7 @@ impl Default for Config {
             // Chosen: enough to read an error page's cause; others keep 20 to 128 KiB.
             response_bytes: 16 * 1024,
             user_agent: concat!("hookmill/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxy: None,
             dns: DnsConfig::default(),
             pool: PoolConfig::default(),
             tls: TlsConfig::default(),
@@ -146,26 +152,25 @@ impl Default for DnsConfig {
             timeout_ms: 5_000,
             // Chosen: an answer takes about 1 KiB.
             cache_entries: 4_096,
-            // Chosen: each takes up to two sockets for a moment (A and AAAA), well below common limits.
-            concurrent_lookups: 512,
-        }
-    }
-}
-
             // Specified: a time to live of 0 means not to cache, RFC 1035 section 3.2.1.
             min_ttl_s: 0,
             // Chosen: a receiver that moves, or a name that is mended, is found again within one step of the
             // retry schedule.
             max_ttl_s: 300,
             max_negative_ttl_s: 30,
+            // Chosen: each takes up to two sockets for a moment (A and AAAA), well below common limits.
+            concurrent_lookups: 512,
+        }
+    }
+}
+
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
             // Chosen: above what one endpoint has in flight, so that a busy lane never dials anew.
             idle_per_host: 256,
-            // Chosen: a third of the descriptors that a service commonly has at most (a soft limit of 1,024 is
-            // raised at start where it can be).
-            idle_total: 4_096,
+            // Chosen: half of the smallest limit of open files that is common (4,096).
+            idle_total: 2_048,
             // Chosen: below the 60 s after which common proxies close their side.
             idle_timeout_ms: 30_000,
         }

@@ -19,6 +19,7 @@ use super::config::{Config, OutboundError};
 use super::connection::Connection;
 use super::failure::SendError;
 use super::judge::Origin;
+use super::proxy::ProxyUrl;
 use super::resolve::NameResolver;
 use super::tls;
 
@@ -30,6 +31,7 @@ pub(super) struct Dialer {
     names: Arc<NameResolver>,
     allow: Arc<Allow>,
     tls: TlsConnector,
+    proxy: Option<ProxyUrl>,
     /// For connection and handshake, after the lookup.
     limit: Duration,
 }
@@ -44,6 +46,7 @@ impl Dialer {
             names,
             allow,
             tls: TlsConnector::from(Arc::new(tls::client_config(&config.tls)?)),
+            proxy: config.proxy.clone(),
             limit: Duration::from_millis(config.connect_timeout_ms),
         })
     }
@@ -72,9 +75,15 @@ impl Dialer {
         origin: &Origin,
         addresses: &[SocketAddr],
     ) -> Result<Connection, SendError> {
-        let stream = race(addresses)
-            .await
-            .map_err(|error| SendError::Connect(error.into()))?;
+        let stream = match &self.proxy {
+            None => race(addresses)
+                .await
+                .map_err(|error| SendError::Connect(error.into()))?,
+            Some(proxy) => proxy
+                .reach(addresses, self.limit / 2)
+                .await
+                .map_err(SendError::of_proxy)?,
+        };
         if !origin.is_secure {
             return speak(stream, None).await;
         }
@@ -173,10 +182,7 @@ mod tests {
             ordered(&["8.8.8.8", "8.8.4.4", "1.1.1.1", "2001::1", "2001::2"]),
             ["8.8.8.8", "2001::1", "8.8.4.4", "2001::2", "1.1.1.1"]
         );
-        assert_eq!(
-            ordered(&["2001::1", "8.8.8.8"]),
-            ["2001::1", "8.8.8.8"]
-        );
+        assert_eq!(ordered(&["2001::1", "8.8.8.8"]), ["2001::1", "8.8.8.8"]);
         assert!(ordered(&[]).is_empty());
     }
 }

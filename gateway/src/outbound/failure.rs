@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 
 use super::judge::Refusal;
+use super::proxy::ProxyError;
 use super::resolve::LookupError;
 
 /// Longest detail in characters. A certificate can list names by the thousand.
@@ -21,6 +22,8 @@ pub enum ErrorKind {
     DnsTimeout,
     /// Refused, unreachable, or not connected in time.
     Connect,
+    /// The operator's egress proxy failed, which is no fault of the receiver's.
+    Proxy,
     /// The TLS handshake failed.
     Tls,
     /// No full response head by the deadline.
@@ -46,6 +49,9 @@ pub enum SendError {
     /// Refused, unreachable, or not connected in time.
     #[error("no connection")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The operator's egress proxy is down, or does not do what it was asked.
+    #[error("no way through the egress proxy")]
+    Proxy(#[source] Box<dyn Error + Send + Sync>),
     /// Certificate or protocol; never tried again without verification.
     #[error("TLS failed")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
@@ -70,6 +76,7 @@ impl ErrorKind {
             ErrorKind::Dns => "dns",
             ErrorKind::DnsTimeout => "dns_timeout",
             ErrorKind::Connect => "connect",
+            ErrorKind::Proxy => "proxy",
             ErrorKind::Tls => "tls",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Reset => "reset",
@@ -88,6 +95,7 @@ impl SendError {
             SendError::Dns(_) => ErrorKind::Dns,
             SendError::DnsTimeout => ErrorKind::DnsTimeout,
             SendError::Connect(_) => ErrorKind::Connect,
+            SendError::Proxy(_) => ErrorKind::Proxy,
             SendError::Tls(_) => ErrorKind::Tls,
             SendError::Timeout => ErrorKind::Timeout,
             SendError::Reset(_) => ErrorKind::Reset,
@@ -120,6 +128,14 @@ impl SendError {
             LookupError::Refused(refusal) => SendError::BlockedAddress(refusal),
             LookupError::Timeout(_) => SendError::DnsTimeout,
             LookupError::Empty | LookupError::Failed(_) => SendError::Dns(error.into()),
+        }
+    }
+
+    /// Of the way through the egress proxy.
+    pub(super) fn of_proxy(error: ProxyError) -> Self {
+        match error {
+            ProxyError::Target(_) => SendError::Connect(error.into()),
+            _ => SendError::Proxy(error.into()),
         }
     }
 

@@ -8,6 +8,7 @@
 //! - `judge`: a URL's text into a [`TargetUrl`] or a [`Refusal`]
 //! - `resolve`: a name into judged addresses
 //! - `tls`: which certificates are trusted
+//! - `proxy`: the operator's egress proxy
 //! - `dial`: a judged URL into a connection
 //! - `connection`: HTTP/1.1 and HTTP/2 over it
 //! - `pool`: connections between requests
@@ -26,6 +27,7 @@ mod judge;
 mod name;
 pub(crate) mod operator;
 mod pool;
+mod proxy;
 mod resolve;
 #[cfg(test)]
 pub(crate) mod stub;
@@ -38,3 +40,4 @@ pub use config::{Config, DnsConfig, DnsServer, OutboundError, PoolConfig, TlsCon
 pub use failure::{ErrorKind, SendError};
 pub use judge::{Refusal, TargetUrl};
 pub use name::NameRule;
+pub use proxy::{ProxyUrl, ProxyUrlError};

@@ -34,7 +34,11 @@ pub(crate) async fn send(mut request: Request<Bytes>) -> Result<Answer, SendErro
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let host = HeaderValue::from_str(authority).map_err(|error| unusable(error.into()))?;
         request.headers_mut().insert(HOST, host);
-        *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+        *request.uri_mut() = uri
+            .path_and_query()
+            .cloned()
+            .map(Uri::from)
+            .unwrap_or_default();
     }
     let answer = connection
         .send(request.map(Body::new))
@@ -48,17 +52,22 @@ pub(crate) async fn send(mut request: Request<Bytes>) -> Result<Answer, SendErro
 }
 
 async fn dial(uri: &Uri) -> Result<Connection, SendError> {
-    let host = uri.host().ok_or_else(|| unusable("the URL names no host".into()))?;
+    let host = uri
+        .host()
+        .ok_or_else(|| unusable("the URL names no host".into()))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| unusable(error.into()))?;
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|error| unusable(error.into()))?;
     if !is_secure {
         return dial::speak(stream, None).await;
     }
     let tls = tls::client_config(&TlsConfig::default()).map_err(|error| unusable(error.into()))?;
     let tls = TlsConnector::from(Arc::new(tls));
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| SendError::Tls(error.into()))?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|error| SendError::Tls(error.into()))?;
     dial::speak(stream, Some((&tls, name))).await
 }
 

@@ -198,7 +198,9 @@ impl Pool {
                 break None;
             };
             match state.since(oldest) {
-                Some(since) if now < since + self.idle_timeout => break Some(since + self.idle_timeout),
+                Some(since) if now < since + self.idle_timeout => {
+                    break Some(since + self.idle_timeout);
+                }
                 _ => closed.extend(state.remove(oldest, |shared| {
                     shared.was_used || shared.connection.is_busy()
                 })),
@@ -232,9 +234,10 @@ impl State {
         let origin = self.by_age.remove(&oldest)?;
         let kept = self.kept.get_mut(&origin)?;
         let removed = match (kept.idle.front(), &mut kept.shared) {
-            (Some(idle), _) if idle.serial == oldest => {
-                kept.idle.pop_front().map(|idle| Connection::Http1(idle.connection))
-            }
+            (Some(idle), _) if idle.serial == oldest => kept
+                .idle
+                .pop_front()
+                .map(|idle| Connection::Http1(idle.connection)),
             (_, Some(shared)) if is_worth(shared) => {
                 (shared.since, shared.was_used) = (Instant::now(), false);
                 shared.serial = self.next_serial;
@@ -242,7 +245,9 @@ impl State {
                 self.by_age.insert(shared.serial, origin);
                 return None;
             }
-            (_, shared) => shared.take().map(|shared| Connection::Http2(shared.connection)),
+            (_, shared) => shared
+                .take()
+                .map(|shared| Connection::Http2(shared.connection)),
         };
         if kept.idle.is_empty() && kept.shared.is_none() {
             self.kept.remove(&origin);

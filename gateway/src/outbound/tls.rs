@@ -59,4 +59,3 @@ fn roots(config: &TlsConfig) -> Result<RootCertStore, OutboundError> {
     }
     Ok(roots)
 }
-
