@@ -128,7 +128,7 @@ impl GatewayBuilder {
         });
         let mut outbound = settings.outbound.clone();
         outbound.own_ports.extend(own_ports);
-        let outbound = Arc::new(Outbound::new(&outbound)?);
+        let outbound = Arc::new(Outbound::new(&outbound, Arc::clone(&metrics))?);
         let digests = Arc::new(StoredDigests(Arc::clone(&store)));
         let sandbox = Sandbox::new(settings.sandbox.clone(), dir.join("sandbox"), digests)?;
         let parts = Parts {

@@ -337,6 +337,8 @@ async fn metrics_count_what_happens() {
         "hookmill_deliveries_total{outcome=\"success\"} 3",
         "hookmill_deliveries_total{outcome=\"fail\"} 3",
         "hookmill_plugin_calls_total{outcome=\"pass\"} 3",
+        "hookmill_connections_opened_total{protocol=\"http/1.1\"} 2",
+        "hookmill_connections_reused_total{protocol=\"http/1.1\"} 4",
         "hookmill_backlog 0",
     ] {
         assert!(text.lines().any(|have| have == line), "{line}: {text}");

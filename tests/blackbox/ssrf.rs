@@ -134,3 +134,43 @@ async fn an_address_that_was_closed_again_is_not_dialled() {
     assert_eq!(attempt["responseStatusCode"], 0);
     assert_eq!(receiver.count(), 0);
 }
+
+#[tokio::test]
+async fn proxy_variables_are_not_obeyed() {
+    // Nobody listens there: whoever obeyed would deliver nothing.
+    let nobody = "http://127.0.0.1:1";
+    let gateway = Gateway::builder()
+        .env("HTTP_PROXY", nobody)
+        .env("http_proxy", nobody)
+        .env("HTTPS_PROXY", nobody)
+        .env("ALL_PROXY", nobody)
+        .start()
+        .await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    let message = tenant.send(json!({"n": 1})).await;
+    tenant.settled(&message, &endpoint, "success").await;
+}
+
+#[tokio::test]
+async fn a_broken_egress_proxy_is_named_in_the_attempt_and_its_password_nowhere() {
+    let gateway = Gateway::builder()
+        .env(
+            "HOOKMILL_OUTBOUND__PROXY",
+            "http://gate:hush-hush@127.0.0.1:1",
+        )
+        .retry_schedule("")
+        .start()
+        .await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(&receiver.url()).await;
+    let message = tenant.send(json!({"n": 1})).await;
+    tenant.settled(&message, &endpoint, "fail").await;
+    let attempts = tenant.attempts(&message, 1).await;
+    let said = attempts[0]["response"].as_str().unwrap();
+    assert!(said.contains("no way through the egress proxy"), "{said}");
+    assert_eq!(receiver.count(), 0);
+    assert!(!gateway.log().contains("hush"), "{}", gateway.log());
+}

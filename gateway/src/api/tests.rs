@@ -94,7 +94,9 @@ impl Api {
         let digests = Arc::new(Digests::default());
         let parts = delivery::Parts {
             store: Arc::new(MemoryStore::new(clock.clone())),
-            outbound: Arc::new(Outbound::new(&outbound::Config::default()).unwrap()),
+            outbound: Arc::new(
+                Outbound::new(&outbound::Config::default(), Arc::default()).unwrap(),
+            ),
             sandbox: Arc::new(Sandbox::new(sandbox, dir.path().to_owned(), digests).unwrap()),
             vault: Arc::new(Vault::load_or_create(dir.path()).unwrap()),
             clock: clock.clone(),

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use clap::Args;
-use reqwest::Response;
 use tokio::sync::mpsc;
 
 use super::Failure;
@@ -18,6 +17,7 @@ use super::peer::{Peer, block_on};
 use crate::api::BACKUP_HEAD;
 use crate::domain::{Digest, SystemClock};
 use crate::metrics::Metrics;
+use crate::outbound::operator::Answer;
 use crate::store::Store;
 use crate::store::sled::{SledConfig, SledStore};
 
@@ -82,7 +82,7 @@ async fn copy(args: &BackupArgs) -> Result<(), Failure> {
 
 /// Takes frames until the last one, which must come.
 async fn receive(
-    answer: &mut Response,
+    answer: &mut Answer,
     plugins: &Path,
     chunks: mpsc::Sender<Bytes>,
 ) -> Result<(), Failure> {

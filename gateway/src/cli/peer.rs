@@ -1,11 +1,13 @@
 //! The running gateway that a client command talks to. This is the operator's own process talking to an
 //! address that the operator gave, so it does not pass the guard that tenants' URLs pass.
 
+use bytes::Bytes;
 use clap::Args;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, Request};
 
 use super::Failure;
+use crate::outbound::operator::{self, Answer};
 
 #[derive(Debug, Args)]
 pub(super) struct Peer {
@@ -35,40 +37,38 @@ impl Peer {
         headers: &[(&'static str, &str)],
         body: Vec<u8>,
     ) -> Result<String, Failure> {
-        let mut map = HeaderMap::new();
+        let mut request = self.request(Method::POST, path, body.into())?;
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(Failure::other)?;
-            map.insert(HeaderName::from_static(name), value);
+            request.headers_mut().insert(*name, value);
         }
         block_on(async {
-            let request = self.client()?.post(self.at(path)).bearer_auth(&self.token);
-            let answer = request
-                .headers(map)
-                .body(body)
-                .send()
-                .await
-                .map_err(Failure::other)?;
+            let answer = operator::send(request).await.map_err(Failure::other)?;
             accepted(answer).await?.text().await.map_err(Failure::other)
         })?
     }
 
     /// Gets an answer whose body is then read piece by piece.
-    pub(super) async fn get(&self, path: &str) -> Result<Response, Failure> {
-        let request = self.client()?.get(self.at(path)).bearer_auth(&self.token);
-        accepted(request.send().await.map_err(Failure::other)?).await
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        accepted(operator::send(request).await.map_err(Failure::other)?).await
     }
 
-    fn client(&self) -> Result<Client, Failure> {
-        Client::builder().no_proxy().build().map_err(Failure::other)
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.url.trim_end_matches('/'))
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Bytes>, Failure> {
+        let mut token =
+            HeaderValue::from_str(&format!("Bearer {}", self.token)).map_err(Failure::other)?;
+        token.set_sensitive(true);
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url.trim_end_matches('/')))
+            .header(AUTHORIZATION, token)
+            .body(body)
+            .map_err(Failure::other)
     }
 }
 
-async fn accepted(answer: Response) -> Result<Response, Failure> {
-    let status = answer.status();
+async fn accepted(answer: Answer) -> Result<Answer, Failure> {
+    let status = answer.status;
     if status.is_success() {
         return Ok(answer);
     }

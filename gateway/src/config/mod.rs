@@ -132,7 +132,10 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
+        let mut outbound = outbound::Config::default();
+        outbound.proxy = Some("http://gate:proxy-hush@10.0.0.1:3128".parse().unwrap());
         let settings = Settings {
+            outbound,
             jwt_secret: Some(Hidden::from("jwt-hush".to_owned())),
             sealing_key: Some(Hidden::from("seal-hush".to_owned())),
             ..Settings::default()
@@ -140,5 +143,6 @@ mod tests {
         let text = settings.to_toml().unwrap();
         assert!(!text.contains("hush") && !format!("{settings:?}").contains("hush"));
         assert!(text.contains("jwt_secret = \"[redacted]\""));
+        assert!(text.contains("proxy = \"http://[redacted]@10.0.0.1:3128\""));
     }
 }

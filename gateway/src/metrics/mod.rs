@@ -17,6 +17,12 @@ struct ByOutcome {
     outcome: &'static str,
 }
 
+/// One label, `protocol`: `http/1.1` or `http/2`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProtocol {
+    protocol: &'static str,
+}
+
 /// Every counter of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
@@ -24,6 +30,8 @@ pub struct Metrics {
     accepts: Family<ByOutcome, Counter>,
     deliveries: Family<ByOutcome, Counter>,
     attempt_seconds: Histogram,
+    connections_opened: Family<ByProtocol, Counter>,
+    connections_reused: Family<ByProtocol, Counter>,
     plugin_calls: Family<ByOutcome, Counter>,
     plugin_seconds: Histogram,
     commit_rows: Histogram,
@@ -41,6 +49,8 @@ impl Metrics {
             deliveries: Family::default(),
             // Measured: a delivery on one machine takes from 0.2 ms; the deadline is 15 to 30 s.
             attempt_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 17)),
+            connections_opened: Family::default(),
+            connections_reused: Family::default(),
             plugin_calls: Family::default(),
             // Measured: 14 us for a small event; the limit is 50 ticks of 1 ms.
             plugin_seconds: Histogram::new(exponential_buckets(0.000_01, 2.0, 15)),
@@ -66,6 +76,16 @@ impl Metrics {
             "attempt_seconds",
             "Time from connect to verdict",
             self.attempt_seconds.clone(),
+        );
+        registry.register(
+            "connections_opened",
+            "Connections made to receivers",
+            self.connections_opened.clone(),
+        );
+        registry.register(
+            "connections_reused",
+            "Requests sent over a connection that was open before",
+            self.connections_reused.clone(),
         );
         registry.register(
             "plugin_calls",
@@ -108,6 +128,16 @@ impl Metrics {
     pub fn attempted(&self, outcome: &'static str, took: Duration) {
         self.deliveries.get_or_create(&ByOutcome { outcome }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request goes out over a connection of this protocol, made for it or open before.
+    pub fn connected(&self, protocol: &'static str, was_reused: bool) {
+        let connections = if was_reused {
+            &self.connections_reused
+        } else {
+            &self.connections_opened
+        };
+        connections.get_or_create(&ByProtocol { protocol }).inc();
     }
 
     /// One plugin call ended so.
@@ -153,12 +183,16 @@ mod tests {
         let metrics = Metrics::new();
         metrics.accepted("accepted");
         metrics.attempted("success", Duration::from_millis(3));
+        metrics.connected("http/1.1", false);
+        metrics.connected("http/2", true);
         metrics.committed(7, Duration::from_micros(900));
         metrics.backlog(12, Duration::from_secs(3));
         let text = metrics.encode().unwrap();
         for line in [
             "hookmill_accepts_total{outcome=\"accepted\"} 1",
             "hookmill_deliveries_total{outcome=\"success\"} 1",
+            "hookmill_connections_opened_total{protocol=\"http/1.1\"} 1",
+            "hookmill_connections_reused_total{protocol=\"http/2\"} 1",
             "hookmill_commit_items_sum 7",
             "hookmill_backlog 12",
             "hookmill_oldest_due_seconds 3",

@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::allow::HostPattern;
+use super::proxy::ProxyUrl;
 
 /// Settings of outgoing connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,13 +26,16 @@ pub struct Config {
     pub deny_subnets: Vec<IpNet>,
     /// Refuse `http://`.
     pub https_only: bool,
-    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds. The client counts it
-    /// together with the lookup before them: the two limits are added.
+    /// Longest wait for a TCP connection and its TLS handshake, in milliseconds, after the lookup.
     pub connect_timeout_ms: u64,
     /// Most bytes kept of an answer's body; the rest is not read.
     pub response_bytes: usize,
     /// The `user-agent` of every request.
     pub user_agent: String,
+    /// A proxy through which every delivery goes: `http://HOST:PORT` (CONNECT) or `socks5://HOST:PORT`, with
+    /// `USER:PASSWORD@` before the host where it wants them; none: straight to the receiver, whatever proxy
+    /// variables say. It is asked for addresses that were judged here, never for names.
+    pub proxy: Option<ProxyUrl>,
     /// Name lookups.
     pub dns: DnsConfig,
     /// Idle connections.
@@ -53,8 +56,14 @@ pub struct DnsConfig {
     pub servers: Vec<DnsServer>,
     /// Longest wait for an answer, in milliseconds, all tries and servers together.
     pub timeout_ms: u64,
-    /// Answers kept for their time to live, in number of answers.
+    /// Answers kept for their time to live, in number of answers. Each is judged again whenever it is used.
     pub cache_entries: u64,
+    /// Shortest life of a cached answer, in seconds; above 0 it outlives a shorter time to live.
+    pub min_ttl_s: u64,
+    /// Longest life of a cached answer, in seconds, whatever its time to live.
+    pub max_ttl_s: u64,
+    /// Longest life of a cached answer that there is no such name or address, in seconds.
+    pub max_negative_ttl_s: u64,
     /// Lookups at a time; others wait inside their own timeout. More than the deliveries in flight, so that
     /// names whose servers are silent keep nobody else's waiting.
     pub concurrent_lookups: usize,
@@ -64,9 +73,10 @@ pub struct DnsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
-    /// Idle connections kept per scheme, host and port. All together there are at most as many as requests
-    /// that ended within the idle timeout.
+    /// Idle connections kept per scheme, host and port; 0 keeps none.
     pub idle_per_host: usize,
+    /// Idle connections kept in all, those of HTTP/2 included; beyond it the longest idle one is closed.
+    pub idle_total: usize,
     /// Close a connection idle for so many milliseconds.
     pub idle_timeout_ms: u64,
 }
@@ -108,9 +118,9 @@ pub enum OutboundError {
     /// The TLS library refused its settings.
     #[error("TLS can not be set up")]
     Tls(#[source] rustls::Error),
-    /// The HTTP client refused its settings, such as a user agent that no header can hold.
-    #[error("the HTTP client can not be set up")]
-    Client(#[source] reqwest::Error),
+    /// A user agent that no header can hold.
+    #[error("outbound.user_agent holds characters that no header may hold")]
+    UserAgent(#[source] http::header::InvalidHeaderValue),
 }
 
 impl Default for Config {
@@ -125,6 +135,7 @@ impl Default for Config {
             // Chosen: enough to read an error page's cause; others keep 20 to 128 KiB.
             response_bytes: 16 * 1024,
             user_agent: concat!("hookmill/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxy: None,
             dns: DnsConfig::default(),
             pool: PoolConfig::default(),
             tls: TlsConfig::default(),
@@ -141,6 +152,12 @@ impl Default for DnsConfig {
             timeout_ms: 5_000,
             // Chosen: an answer takes about 1 KiB.
             cache_entries: 4_096,
+            // Specified: a time to live of 0 means not to cache, RFC 1035 section 3.2.1.
+            min_ttl_s: 0,
+            // Chosen: a receiver that moves, or a name that is mended, is found again within one step of the
+            // retry schedule.
+            max_ttl_s: 300,
+            max_negative_ttl_s: 30,
             // Chosen: each takes up to two sockets for a moment (A and AAAA), well below common limits.
             concurrent_lookups: 512,
         }
@@ -152,15 +169,11 @@ impl Default for PoolConfig {
         Self {
             // Chosen: above what one endpoint has in flight, so that a busy lane never dials anew.
             idle_per_host: 256,
+            // Chosen: half of the smallest limit of open files that is common (4,096).
+            idle_total: 2_048,
             // Chosen: below the 60 s after which common proxies close their side.
             idle_timeout_ms: 30_000,
         }
-    }
-}
-
-impl Config {
-    pub(super) const fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms)
     }
 }
 

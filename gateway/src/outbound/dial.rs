@@ -1,172 +1,188 @@
-//! The HTTP clients, built once: what they trust, how long they wait, what they keep open. May read root
-//! certificates; must never be given a proxy, a redirect policy or a cookie store.
+//! From a judged URL to a connection that speaks HTTP: resolve, judge every address, dial exactly those, or
+//! have the egress proxy dial them, then TLS to the name. Obeys no proxy variable.
 
-use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use tower::{Layer, Service};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use url::Host;
 
-use super::config::{Config, OutboundError, TlsConfig};
-use super::resolve::{NameResolver, ResolverHook};
+use super::allow::Allow;
+use super::config::{Config, OutboundError};
+use super::connection::Connection;
+use super::failure::SendError;
+use super::judge::Origin;
+use super::proxy::ProxyUrl;
+use super::resolve::NameResolver;
+use super::tls;
 
-/// Largest head of an HTTP/2 answer in bytes; the policy for HTTP/1.1 as well, where the library's own
-/// bounds hold (100 fields, some 400 KiB).
-const MAX_HEAD: u32 = 64 * 1024;
-/// A ping after so long without a frame while requests are open. Chosen: an HTTP/2 connection that a middle
-/// box has forgotten must not time out more than one round of attempts.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one address may be tried before the next is beside it. Specified: RFC 8305 section 5.
+const HEAD_START: Duration = Duration::from_millis(250);
 
-tokio::task_local! {
-    /// Whether the request being sent in this task has started a connection of its own. Scoped to one
-    /// request; the client's connector has no other way to tell.
-    static DIALLED: Cell<bool>;
+/// Makes connections. All of them share one resolver, one TLS configuration and its cache of sessions.
+pub(super) struct Dialer {
+    names: Arc<NameResolver>,
+    allow: Arc<Allow>,
+    tls: TlsConnector,
+    proxy: Option<ProxyUrl>,
+    /// For connection and handshake, after the lookup.
+    limit: Duration,
 }
 
-/// The clients share one resolver, one TLS configuration and its session cache.
-#[derive(Debug)]
-pub(super) struct Clients {
-    /// Reuses connections.
-    pub(super) pooled: Client,
-    /// Dials anew, after a reused connection turned out dead.
-    pub(super) fresh: Client,
-    /// Dials anew and refuses this machine's own addresses; for the gateway's own ports.
-    pub(super) own_port: Client,
-}
-
-/// Notes in [`DIALLED`] that a connection is being made.
-#[derive(Debug, Clone)]
-struct NoteDial;
-
-#[derive(Debug, Clone)]
-struct NotedDial<S>(S);
-
-impl Clients {
-    pub(super) fn new(config: &Config, names: &Arc<NameResolver>) -> Result<Self, OutboundError> {
-        let tls = tls(&config.tls)?;
-        let builder = |refuse_own| {
-            let hook = ResolverHook {
-                names: Arc::clone(names),
-                refuse_own,
-            };
-            base(config, tls.clone(), hook)
-        };
-        let build = |builder: ClientBuilder| builder.build().map_err(OutboundError::Client);
-        let pooled = builder(false)
-            .pool_max_idle_per_host(config.pool.idle_per_host)
-            .pool_idle_timeout(Duration::from_millis(config.pool.idle_timeout_ms));
+impl Dialer {
+    pub(super) fn new(
+        config: &Config,
+        names: Arc<NameResolver>,
+        allow: Arc<Allow>,
+    ) -> Result<Self, OutboundError> {
         Ok(Self {
-            pooled: build(pooled)?,
-            fresh: build(builder(false).pool_max_idle_per_host(0))?,
-            own_port: build(builder(true).pool_max_idle_per_host(0))?,
+            names,
+            allow,
+            tls: TlsConnector::from(Arc::new(tls::client_config(&config.tls)?)),
+            proxy: config.proxy.clone(),
+            limit: Duration::from_millis(config.connect_timeout_ms),
         })
     }
-}
 
-/// Runs `send` and tells whether it started a connection. False: it went over one that was open before.
-/// (True as well where a connection became free while its own was being made.)
-pub(super) async fn noting_dial<T>(send: impl Future<Output = T>) -> (T, bool) {
-    let noted = async {
-        let sent = send.await;
-        (sent, DIALLED.with(Cell::get))
-    };
-    DIALLED.scope(Cell::new(false), noted).await
-}
-
-fn base(config: &Config, tls: ClientConfig, hook: ResolverHook) -> ClientBuilder {
-    // The client's timeout spans lookup, connect and handshake; the lookup has a limit of its own.
-    let connect_timeout = config.connect_timeout() + Duration::from_millis(config.dns.timeout_ms);
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(hook)
-        .connector_layer(NoteDial)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        // Bodies are kept as they come, whatever features another crate switches on in the client.
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-        .user_agent(config.user_agent.as_str())
-        .connect_timeout(connect_timeout)
-        .http2_max_header_list_size(MAX_HEAD)
-        .http2_keep_alive_interval(PING_EVERY)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-}
-
-fn tls(config: &TlsConfig) -> Result<ClientConfig, OutboundError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(OutboundError::Tls)?
-        .with_root_certificates(roots(config)?)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-/// The platform's roots and the configured ones.
-fn roots(config: &TlsConfig) -> Result<RootCertStore, OutboundError> {
-    let mut roots = RootCertStore::empty();
-    let platform = rustls_native_certs::load_native_certs();
-    for error in &platform.errors {
-        tracing::debug!(%error, "a root certificate of the platform was not read");
-    }
-    roots.add_parsable_certificates(platform.certs);
-    for path in &config.extra_roots {
-        let failed = |source| OutboundError::ExtraRoots {
-            path: path.clone(),
-            source,
+    /// Makes a connection. An address in the URL itself has been judged with it. Cancel-safe.
+    pub(super) async fn dial(&self, origin: &Origin) -> Result<Connection, SendError> {
+        let addresses = match &origin.host {
+            Host::Domain(name) => {
+                let refuse_own = self.allow.is_own_port(origin.port);
+                self.names
+                    .judged(name, refuse_own)
+                    .await
+                    .map_err(SendError::of_lookup)?
+            }
+            Host::Ipv4(address) => vec![IpAddr::V4(*address)],
+            Host::Ipv6(address) => vec![IpAddr::V6(*address)],
         };
-        let before = roots.len();
-        for certificate in
-            CertificateDer::pem_file_iter(path).map_err(|error| failed(error.into()))?
-        {
-            let certificate = certificate.map_err(|error| failed(error.into()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| failed(error.into()))?;
+        let addresses = in_turn(&addresses, origin.port);
+        timeout(self.limit, self.open(origin, &addresses))
+            .await
+            .unwrap_or_else(|_| Err(SendError::Connect(Box::new(NotInTime(self.limit)))))
+    }
+
+    async fn open(
+        &self,
+        origin: &Origin,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, SendError> {
+        let stream = match &self.proxy {
+            None => race(addresses)
+                .await
+                .map_err(|error| SendError::Connect(error.into()))?,
+            Some(proxy) => proxy
+                .reach(addresses, self.limit / 2)
+                .await
+                .map_err(SendError::of_proxy)?,
+        };
+        if !origin.is_secure {
+            return speak(stream, None).await;
         }
-        if roots.len() == before {
-            return Err(OutboundError::NoRoots(path.clone()));
+        let name = match &origin.host {
+            Host::Domain(name) => {
+                ServerName::try_from(name.clone()).map_err(|error| SendError::Tls(error.into()))?
+            }
+            Host::Ipv4(address) => ServerName::from(IpAddr::V4(*address)),
+            Host::Ipv6(address) => ServerName::from(IpAddr::V6(*address)),
+        };
+        speak(stream, Some((&self.tls, name))).await
+    }
+}
+
+/// Begins to speak HTTP over an open stream, through TLS to the name where one is given. HTTP/2 only where
+/// TLS has agreed on it.
+pub(super) async fn speak(
+    stream: TcpStream,
+    secured: Option<(&TlsConnector, ServerName<'static>)>,
+) -> Result<Connection, SendError> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection is slower than it could be");
+    }
+    let opened = match secured {
+        None => Connection::over(stream, false).await,
+        Some((tls, name)) => {
+            let shaken = tls.connect(name, stream).await;
+            let stream = shaken.map_err(SendError::of_handshake)?;
+            let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+            Connection::over(stream, speaks_http2).await
+        }
+    };
+    opened.map_err(SendError::of_http)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not connected within {0:?}")]
+struct NotInTime(Duration);
+
+/// The addresses with their families in turn (RFC 8305 section 4), so that one that leads nowhere costs a
+/// head start and not one for each of its addresses.
+fn in_turn(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    let first_is_ipv4 = addresses.first().is_some_and(IpAddr::is_ipv4);
+    let family = |is_first: bool| {
+        addresses
+            .iter()
+            .filter(move |address| (address.is_ipv4() == first_is_ipv4) == is_first)
+    };
+    let (mut first, mut second) = (family(true), family(false));
+    let mut ordered = Vec::with_capacity(addresses.len());
+    while ordered.len() < addresses.len() {
+        let pair = first.next().into_iter().chain(second.next());
+        ordered.extend(pair.map(|&address| SocketAddr::new(address, port)));
+    }
+    ordered
+}
+
+/// Dials until one answers: the next as soon as one fails, or beside it after a head start.
+async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut waiting = addresses.iter();
+    let mut dialling = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        if let Some(&address) = waiting.next() {
+            dialling.push(TcpStream::connect(address));
+        }
+        tokio::select! {
+            dialled = dialling.next() => match dialled {
+                Some(Ok(stream)) => return Ok(stream),
+                // The first one's says most.
+                Some(Err(error)) => {
+                    failure.get_or_insert(error);
+                }
+                None => return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())),
+            },
+            () = sleep(HEAD_START), if waiting.len() > 0 => {}
         }
     }
-    if roots.is_empty() {
-        // Not an error: a gateway that delivers over http only needs none.
-        tracing::warn!(
-            "no root certificates on this system: https deliveries fail; install them or set outbound.tls.extra_roots"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_from_the_first_ones() {
+        let ordered = |texts: &[&str]| {
+            let addresses: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            let ordered = in_turn(&addresses, 1);
+            ordered
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            ordered(&["8.8.8.8", "8.8.4.4", "1.1.1.1", "2001::1", "2001::2"]),
+            ["8.8.8.8", "2001::1", "8.8.4.4", "2001::2", "1.1.1.1"]
         );
-    }
-    Ok(roots)
-}
-
-impl<S> Layer<S> for NoteDial {
-    type Service = NotedDial<S>;
-
-    fn layer(&self, inner: S) -> NotedDial<S> {
-        NotedDial(inner)
-    }
-}
-
-impl<S: Service<R>, R> Service<R> for NotedDial<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, target: R) -> S::Future {
-        // Outside a request (a connection finished in the background) nobody asks.
-        let _ = DIALLED.try_with(|dialled| dialled.set(true));
-        self.0.call(target)
+        assert_eq!(ordered(&["2001::1", "8.8.8.8"]), ["2001::1", "8.8.8.8"]);
+        assert!(ordered(&[]).is_empty());
     }
 }

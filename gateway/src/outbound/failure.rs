@@ -1,9 +1,11 @@
-//! Why no answer came, read out of the client's chain of causes. Pure.
+//! Why no answer came, read out of an error's chain of causes, and whether a second
+//! try may follow. Pure.
 
 use std::error::Error;
 use std::io;
 
 use super::judge::Refusal;
+use super::proxy::ProxyError;
 use super::resolve::LookupError;
 
 /// Longest detail in characters. A certificate can list names by the thousand.
@@ -20,6 +22,8 @@ pub enum ErrorKind {
     DnsTimeout,
     /// Refused, unreachable, or not connected in time.
     Connect,
+    /// The operator's egress proxy failed, which is no fault of the receiver's.
+    Proxy,
     /// The TLS handshake failed.
     Tls,
     /// No full response head by the deadline.
@@ -45,6 +49,9 @@ pub enum SendError {
     /// Refused, unreachable, or not connected in time.
     #[error("no connection")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The operator's egress proxy is down, or does not do what it was asked.
+    #[error("no way through the egress proxy")]
+    Proxy(#[source] Box<dyn Error + Send + Sync>),
     /// Certificate or protocol; never tried again without verification.
     #[error("TLS failed")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
@@ -69,6 +76,7 @@ impl ErrorKind {
             ErrorKind::Dns => "dns",
             ErrorKind::DnsTimeout => "dns_timeout",
             ErrorKind::Connect => "connect",
+            ErrorKind::Proxy => "proxy",
             ErrorKind::Tls => "tls",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Reset => "reset",
@@ -87,6 +95,7 @@ impl SendError {
             SendError::Dns(_) => ErrorKind::Dns,
             SendError::DnsTimeout => ErrorKind::DnsTimeout,
             SendError::Connect(_) => ErrorKind::Connect,
+            SendError::Proxy(_) => ErrorKind::Proxy,
             SendError::Tls(_) => ErrorKind::Tls,
             SendError::Timeout => ErrorKind::Timeout,
             SendError::Reset(_) => ErrorKind::Reset,
@@ -113,54 +122,88 @@ impl SendError {
         }
     }
 
-    /// Whether a connection ended that may have been dead before the request was written to it. Not so for
-    /// an HTTP/2 stream that the receiver reset: that was an answer.
-    pub(super) fn is_stale_connection(&self) -> bool {
-        let SendError::Reset(cause) = self else {
-            return false;
-        };
-        let mut next: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
-        while let Some(error) = next {
-            let ended = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
-                error.is_incomplete_message() || error.is_closed() || error.is_canceled()
-            });
-            if ended || error.is::<io::Error>() {
-                return true;
+    /// Of a lookup.
+    pub(super) fn of_lookup(error: LookupError) -> Self {
+        match error {
+            LookupError::Refused(refusal) => SendError::BlockedAddress(refusal),
+            LookupError::Timeout(_) => SendError::DnsTimeout,
+            LookupError::Empty | LookupError::Failed(_) => SendError::Dns(error.into()),
+        }
+    }
+
+    /// Of the way through the egress proxy.
+    pub(super) fn of_proxy(error: ProxyError) -> Self {
+        match error {
+            ProxyError::Target(_) => SendError::Connect(error.into()),
+            _ => SendError::Proxy(error.into()),
+        }
+    }
+
+    /// Of a TLS handshake. A connection that merely ended in it never was one.
+    pub(super) fn of_handshake(error: io::Error) -> Self {
+        if find::<rustls::Error>(&error).is_some() {
+            SendError::Tls(error.into())
+        } else {
+            SendError::Connect(error.into())
+        }
+    }
+
+    /// Of an open connection.
+    pub(super) fn of_http(error: hyper::Error) -> Self {
+        if find::<rustls::Error>(&error).is_some() {
+            // A server may refuse a handshake after its end.
+            SendError::Tls(error.into())
+        } else if error.is_parse() {
+            SendError::InvalidResponse(error.into())
+        } else {
+            SendError::Reset(error.into())
+        }
+    }
+}
+
+/// What may follow a request that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecondTry {
+    /// Nothing: the receiver had it, or may have had it.
+    None,
+    /// The receiver did not look at it and says so.
+    AnyConnection,
+    /// The connection is of no more use, and the receiver did not look at the request, or is not likely to
+    /// have: a second try does no harm, since the message's id makes it known.
+    FreshConnection,
+}
+
+impl SecondTry {
+    /// By the table of transport outcomes. `was_reused`: the connection had been open before, and may have
+    /// been dead before the request was written to it.
+    pub(super) fn after(error: &hyper::Error, was_reused: bool) -> Self {
+        match find::<h2::Error>(error) {
+            Some(stream) if stream.is_remote() && stream.is_go_away() => Self::FreshConnection,
+            Some(stream)
+                if stream.is_remote() && stream.reason() == Some(h2::Reason::REFUSED_STREAM) =>
+            {
+                Self::AnyConnection
             }
-            next = error.source();
-        }
-        false
-    }
-
-    pub(super) fn of_client(error: reqwest::Error) -> Self {
-        // A URL may carry a token; it is recorded where it belongs and nowhere else.
-        let error = error.without_url();
-        match find(&error) {
-            Some(Found::Refused(refusal)) => SendError::BlockedAddress(refusal),
-            Some(Found::DnsTimeout) => SendError::DnsTimeout,
-            Some(Found::Dns) => SendError::Dns(error.into()),
-            Some(Found::Tls) => SendError::Tls(error.into()),
-            _ if error.is_connect() => SendError::Connect(error.into()),
-            Some(Found::NotHttp) => SendError::InvalidResponse(error.into()),
-            None if error.is_timeout() => SendError::Timeout,
-            None => SendError::Reset(error.into()),
+            // Reset for another reason: that was an answer.
+            Some(_) => Self::None,
+            None if !was_reused => Self::None,
+            None if error.is_incomplete_message()
+                || error.is_closed()
+                || error.is_canceled()
+                || find::<io::Error>(error).is_some() =>
+            {
+                Self::FreshConnection
+            }
+            None => Self::None,
         }
     }
 }
 
-enum Found {
-    Refused(Refusal),
-    Dns,
-    DnsTimeout,
-    Tls,
-    NotHttp,
-}
-
-/// The first cause that tells the kind.
-fn find(error: &(dyn Error + 'static)) -> Option<Found> {
+/// The first cause of this type.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(found) = read(error) {
+        if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
         // An I/O error names as its source what is below the error that it wraps, not that error.
@@ -173,19 +216,4 @@ fn find(error: &(dyn Error + 'static)) -> Option<Found> {
         next = error.source();
     }
     None
-}
-
-fn read(error: &(dyn Error + 'static)) -> Option<Found> {
-    if let Some(lookup) = error.downcast_ref::<LookupError>() {
-        return Some(match lookup {
-            LookupError::Refused(refusal) => Found::Refused(refusal.clone()),
-            LookupError::Timeout(_) => Found::DnsTimeout,
-            LookupError::Empty | LookupError::Failed(_) => Found::Dns,
-        });
-    }
-    if error.is::<rustls::Error>() {
-        return Some(Found::Tls);
-    }
-    let http = error.downcast_ref::<hyper::Error>()?;
-    http.is_parse().then_some(Found::NotHttp)
 }

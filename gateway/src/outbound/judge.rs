@@ -1,12 +1,14 @@
 //! Judges a URL's text: one reading of it that no other parser can differ from, a host that belongs to the
 //! public Internet, a port that speaks HTTP. No I/O; a name's addresses are judged when they are known.
 //!
-//! The text is cut here by the grammar of RFC 3986 and then by the WHATWG parser that the client uses. What
+//! The text is cut here by the grammar of RFC 3986 and then by the WHATWG parser. What
 //! the two read differently is refused, and so is everything that either would have to repair.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::{HeaderValue, Uri};
 use url::{Host, Url};
 
 use super::address::AddressRule;
@@ -28,15 +30,30 @@ const BLOCKED_PORTS: [u16; 83] = [
     6668, 6669, 6679, 6697, 10080,
 ];
 
-/// A URL that has been judged. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A URL that has been judged, with what every request to it repeats. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct TargetUrl(Arc<Target>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Target {
     url: Url,
-    host: Host<String>,
-    port: u16,
+    origin: Arc<Origin>,
+    /// The whole URL, as HTTP/2 is told it.
+    uri: Uri,
+    /// Path and query, as HTTP/1.1 is told them.
+    path: Uri,
+    /// Host, and port where it is not the scheme's.
+    authority: HeaderValue,
+    /// The receiver chose HTTP/1.1 when it was dialled last.
+    speaks_http1: AtomicBool,
+}
+
+/// Where a URL leads: requests to the same origin may share connections.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) is_secure: bool,
+    pub(super) host: Host<String>,
+    pub(super) port: u16,
 }
 
 /// Why a URL is not delivered to. Its text is for whoever registered the URL: it names the rule, and the
@@ -115,24 +132,75 @@ impl TargetUrl {
 
     /// The host as it is sent: a lower-case name in ASCII, or an address without brackets.
     pub fn host(&self) -> String {
-        match &self.0.host {
+        match &self.0.origin.host {
             Host::Domain(name) => name.clone(),
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
         }
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.0.url
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.0.origin
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.0.port
+    pub(super) fn uri(&self) -> &Uri {
+        &self.0.uri
     }
 
+    pub(super) fn path(&self) -> &Uri {
+        &self.0.path
+    }
+
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.0.authority
+    }
+
+    /// Whether the next connection may turn out to serve many requests at once.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        self.0.origin.is_secure && !self.0.speaks_http1.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_http1(&self, speaks_http1: bool) {
+        self.0.speaks_http1.store(speaks_http1, Ordering::Relaxed);
+    }
+
+    fn new(url: Url, host: Host<String>, port: u16) -> Result<Self, Refusal> {
+        // Read once more by RFC 3986, as it is sent: what fails here would fail every attempt.
+        let uri: Uri = url.as_str().parse().map_err(|_| Refusal::Path)?;
+        let path = uri.path_and_query().cloned().ok_or(Refusal::Path)?;
+        let authority = uri.authority().ok_or(Refusal::MissingHost)?.as_str();
+        let authority = HeaderValue::from_str(authority).map_err(|_| Refusal::Host)?;
+        let is_secure = url.scheme() == "https";
+        Ok(Self(Arc::new(Target {
+            url,
+            origin: Arc::new(Origin {
+                is_secure,
+                host,
+                port,
+            }),
+            uri,
+            path: path.into(),
+            authority,
+            speaks_http1: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl PartialEq for TargetUrl {
+    fn eq(&self, other: &Self) -> bool {
+        // Everything else follows from it.
+        self.0.url == other.0.url
+    }
+}
+
+impl Eq for TargetUrl {}
+
+// === impl Origin ===
+
+impl Origin {
     /// The name to look up; none where the host is an address.
     pub(super) fn name(&self) -> Option<&str> {
-        match &self.0.host {
+        match &self.host {
             Host::Domain(name) => Some(name),
             Host::Ipv4(_) | Host::Ipv6(_) => None,
         }
@@ -150,19 +218,16 @@ pub(super) fn judge(text: &str, allow: &Allow) -> Result<TargetUrl, Refusal> {
         // Without the trailing dot: that is the name in certificates and in virtual hosts.
         url.set_host(Some(name)).map_err(|_| Refusal::Host)?;
     }
-    // The client reads it once more, by RFC 3986: what fails there would fail every attempt.
-    url.as_str()
-        .parse::<http::Uri>()
-        .map_err(|_| Refusal::Path)?;
-    let target = TargetUrl(Arc::new(Target { url, host, port }));
+    let target = TargetUrl::new(url, host, port)?;
     judge_place(&target, allow)?;
     Ok(target)
 }
 
 /// Judges where a target lies: its name, or its address where it has no name. Also run before every send,
-/// because the client asks no resolver about an address.
+/// because nobody is asked about an address.
 pub(super) fn judge_place(target: &TargetUrl, allow: &Allow) -> Result<(), Refusal> {
-    let address = match &target.0.host {
+    let origin = &target.0.origin;
+    let address = match &origin.host {
         Host::Domain(name) => {
             return match allow.name_rule(name) {
                 Some(rule) => Err(Refusal::Name {
@@ -178,7 +243,7 @@ pub(super) fn judge_place(target: &TargetUrl, allow: &Allow) -> Result<(), Refus
     if let Some(rule) = allow.address_rule(address, false) {
         return Err(Refusal::Address { rule });
     }
-    if allow.is_own_port(target.port()) && allow.is_own_address(address, false) {
+    if allow.is_own_port(origin.port) && allow.is_own_address(address, false) {
         return Err(Refusal::OwnPort);
     }
     Ok(())
@@ -255,7 +320,7 @@ fn judge_port(given: Option<u16>, url: &Url) -> Result<u16, Refusal> {
     }
 }
 
-/// The host by its text, where the client's parser reads the same.
+/// The host by its text, where the other parser reads the same.
 fn judge_host(text: &str, url: &Url) -> Result<Host<String>, Refusal> {
     let read = url.host().ok_or(Refusal::MissingHost)?;
     if let Some(inner) = text.strip_prefix('[') {

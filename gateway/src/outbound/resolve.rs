@@ -2,7 +2,7 @@
 //! one refused address refuses all of it, so that no fallback can reach what the judge would not allow.
 //! May ask the DNS servers and the hosts file; must never return an address that was not judged.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -21,15 +20,10 @@ use super::allow::Allow;
 use super::config::{DnsConfig, DnsServer, OutboundError};
 use super::judge::Refusal;
 
-/// Addresses dialled of one answer. Chosen: the client splits its connect timeout between them.
+/// Addresses dialled of one answer. Chosen: all of them have been begun with by half of the connect timeout.
 const MAX_DIALLED: usize = 8;
 /// Tries within the timeout: one lost datagram must not fail an attempt.
 const TRIES: u32 = 2;
-
-/// Longest life of a cached answer, whatever its time to live says. Chosen: a receiver that moves, or a name
-/// that is mended, is found again within one step of the retry schedule.
-const MAX_POSITIVE_TTL: Duration = Duration::from_secs(300);
-const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
 
 /// Why a name has no addresses to dial.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +44,6 @@ pub(super) struct NameResolver {
     allow: Arc<Allow>,
     permits: Semaphore,
     limit: Duration,
-}
-
-/// The HTTP client's way to the resolver.
-#[derive(Clone)]
-pub(super) struct ResolverHook {
-    pub(super) names: Arc<NameResolver>,
-    /// Refuse this machine's own addresses; set in the client that dials the gateway's own ports, because
-    /// the hook is told no port.
-    pub(super) refuse_own: bool,
 }
 
 // === impl NameResolver ===
@@ -84,8 +69,11 @@ impl NameResolver {
         options.timeout = limit / TRIES;
         options.attempts = TRIES as usize - 1;
         options.cache_size = config.cache_entries;
-        options.positive_max_ttl = Some(MAX_POSITIVE_TTL);
-        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+        // The resolver takes no lower bound above the upper one.
+        let min_ttl_s = config.min_ttl_s.min(config.max_ttl_s);
+        options.positive_min_ttl = Some(Duration::from_secs(min_ttl_s));
+        options.positive_max_ttl = Some(Duration::from_secs(config.max_ttl_s));
+        options.negative_max_ttl = Some(Duration::from_secs(config.max_negative_ttl_s));
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Room for both questions of every lookup that the semaphore admits.
         options.max_active_requests = config.concurrent_lookups.saturating_mul(2).max(2);
@@ -163,22 +151,6 @@ fn name_server(server: &DnsServer) -> NameServerConfig {
         on_port(ConnectionConfig::tcp()),
     ];
     NameServerConfig::new(server.0.ip(), true, connections)
-}
-
-// === impl ResolverHook ===
-
-impl Resolve for ResolverHook {
-    fn resolve(&self, name: Name) -> Resolving {
-        let hook = self.clone();
-        Box::pin(async move {
-            let addresses = hook.names.judged(name.as_str(), hook.refuse_own).await?;
-            // Port 0: the client fills the URL's in.
-            let addresses = addresses
-                .into_iter()
-                .map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(addresses) as Addrs)
-        })
-    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Setup {
         let sandbox = Arc::new(sandbox);
         let parts = Parts {
             store: Arc::clone(&store),
-            outbound: Arc::new(Outbound::new(&outbound).unwrap()),
+            outbound: Arc::new(Outbound::new(&outbound, Arc::default()).unwrap()),
             sandbox: Arc::clone(&sandbox),
             vault: Arc::new(vault()),
             clock: Arc::clone(&clock),

@@ -64,7 +64,7 @@ async fn answering(addresses: Vec<Ipv4Addr>) -> DnsStub {
 #[tokio::test]
 async fn a_request_carries_what_it_was_given_and_nothing_of_the_environment() {
     let receiver = Receiver::start([answer(OK)]).await;
-    let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"]), Arc::default()).unwrap();
     let response = post(&outbound, &receiver.url()).await.unwrap();
     assert_eq!(
         (response.status, &response.body.bytes[..]),
@@ -92,8 +92,8 @@ async fn a_request_carries_what_it_was_given_and_nothing_of_the_environment() {
 #[tokio::test]
 async fn an_address_is_judged_again_before_it_is_dialled() {
     let receiver = Receiver::start([answer(OK)]).await;
-    let open = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
-    let closed = Outbound::new(&config(&[])).unwrap();
+    let open = Outbound::new(&config(&["127.0.0.0/8"]), Arc::default()).unwrap();
+    let closed = Outbound::new(&config(&[]), Arc::default()).unwrap();
     let target = open.judge(&receiver.url()).unwrap();
     let error = closed
         .post(&target, HeaderMap::new(), Bytes::new(), DEADLINE)
@@ -113,7 +113,8 @@ async fn a_rebound_name_is_dialled_where_it_was_judged_and_not_reached_later() {
         .await
         .unwrap();
     let stub = answering(vec![public, private]).await;
-    let outbound = Outbound::new(&with_dns(&stub, config(&["127.0.0.1/32"]))).unwrap();
+    let outbound =
+        Outbound::new(&with_dns(&stub, config(&["127.0.0.1/32"])), Arc::default()).unwrap();
     let url = format!("http://rebind.example.com:{}/", receiver.address.port());
 
     post(&outbound, &url).await.unwrap();
@@ -136,7 +137,8 @@ async fn an_open_connection_is_reused_whatever_dns_answers_by_then() {
     let script = [answer(OK), answer(OK)].concat();
     let receiver = Receiver::start([script]).await;
     let stub = answering(vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)]).await;
-    let outbound = Outbound::new(&with_dns(&stub, config(&["127.0.0.1/32"]))).unwrap();
+    let outbound =
+        Outbound::new(&with_dns(&stub, config(&["127.0.0.1/32"])), Arc::default()).unwrap();
     let url = format!("http://hooks.example.com:{}/", receiver.address.port());
     post(&outbound, &url).await.unwrap();
     settle().await;
@@ -156,7 +158,7 @@ async fn dns_failures_are_told_apart() {
         _ => Reply::NxDomain,
     })
     .await;
-    let outbound = Outbound::new(&with_dns(&stub, config(&[]))).unwrap();
+    let outbound = Outbound::new(&with_dns(&stub, config(&[])), Arc::default()).unwrap();
     assert_eq!(
         failure(&outbound, "http://nxdomain.example.com/").await,
         ErrorKind::Dns
@@ -184,7 +186,7 @@ async fn dns_failures_are_told_apart() {
 #[tokio::test]
 async fn registration_names_the_rule_and_hides_the_address() {
     let stub = answering(vec![Ipv4Addr::new(10, 9, 8, 7), Ipv4Addr::new(8, 8, 8, 8)]).await;
-    let outbound = Outbound::new(&with_dns(&stub, config(&[]))).unwrap();
+    let outbound = Outbound::new(&with_dns(&stub, config(&[])), Arc::default()).unwrap();
     let refusal = outbound
         .judge_registration("https://hooks.example.com/")
         .await
@@ -214,9 +216,9 @@ async fn the_gateways_own_port_is_dialled_only_where_it_is_opened() {
         ..with_dns(&stub, config)
     };
     let url = format!("http://hooks.example.com:{port}/");
-    let closed = Outbound::new(&own(config(&[]))).unwrap();
+    let closed = Outbound::new(&own(config(&[])), Arc::default()).unwrap();
     assert_eq!(failure(&closed, &url).await, ErrorKind::BlockedAddress);
-    let open = Outbound::new(&own(config(&["127.0.0.0/8"]))).unwrap();
+    let open = Outbound::new(&own(config(&["127.0.0.0/8"])), Arc::default()).unwrap();
     post(&open, &url).await.unwrap();
 }
 
@@ -237,8 +239,8 @@ async fn tls_is_verified_by_the_registered_name() {
         tls: TlsConfig::default(),
         ..trusting.clone()
     };
-    let trusting = Outbound::new(&trusting).unwrap();
-    let distrusting = Outbound::new(&distrusting).unwrap();
+    let trusting = Outbound::new(&trusting, Arc::default()).unwrap();
+    let distrusting = Outbound::new(&distrusting, Arc::default()).unwrap();
     let receiver = Receiver::start_tls(&identity, vec![answer(OK); 5]).await;
     let url = |host: &str| format!("https://{host}:{}/", receiver.address.port());
 
@@ -269,25 +271,44 @@ async fn tls_is_verified_by_the_registered_name() {
 #[tokio::test]
 async fn a_plain_server_behind_https_is_a_tls_failure() {
     let receiver = Receiver::start([vec![Act::Send(OK.into()), Act::Hold]]).await;
-    let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"]), Arc::default()).unwrap();
     let url = format!("https://{}/", receiver.address);
     assert_eq!(failure(&outbound, &url).await, ErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_by_name() {
+    let identity = Identity::expired("127.0.0.1");
+    let receiver = Receiver::start_tls(&identity, vec![answer(OK)]).await;
+    let (outbound, _) = trusting(&identity);
+    let url = format!("https://{}/", receiver.address);
+    let error = post(&outbound, &url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    let detail = error.detail();
+    assert!(detail.contains("certificate expired"), "{detail}");
+    assert_eq!(receiver.requests().len(), 0);
+}
+
+/// A client that trusts this certificate, and what it counts.
+fn trusting(identity: &Identity) -> (Outbound, Arc<Metrics>) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(identity.pem().as_bytes()).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let config = Config {
+        tls: TlsConfig {
+            extra_roots: vec![file.path().to_owned()],
+        },
+        ..config(&["127.0.0.0/8"])
+    };
+    let outbound = Outbound::new(&config, Arc::clone(&metrics)).unwrap();
+    (outbound, metrics)
 }
 
 /// A receiver that speaks HTTP/2, and a client that trusts it.
 async fn over_http2(script: Vec<Stream>) -> (Http2Receiver, Outbound) {
     let identity = Identity::of("127.0.0.1");
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(identity.pem().as_bytes()).unwrap();
-    let tls = TlsConfig {
-        extra_roots: vec![file.path().to_owned()],
-    };
-    let outbound = Outbound::new(&Config {
-        tls,
-        ..config(&["127.0.0.0/8"])
-    })
-    .unwrap();
-    (Http2Receiver::start(&identity, script).await, outbound)
+    let receiver = Http2Receiver::start(&identity, script).await;
+    (receiver, trusting(&identity).0)
 }
 
 #[tokio::test]
@@ -302,7 +323,6 @@ async fn http2_is_spoken_where_the_receiver_offers_it() {
 
 #[tokio::test]
 async fn a_refused_stream_is_tried_again_at_once() {
-    // Bounded by the library: it tries again up to twice.
     let refused = Stream::Reset(Reason::REFUSED_STREAM);
     let (receiver, outbound) = over_http2(vec![refused, Stream::Answer]).await;
     post(&outbound, &receiver.url()).await.unwrap();
@@ -319,9 +339,133 @@ async fn a_stream_reset_for_another_reason_is_an_answer_even_on_a_reused_connect
 }
 
 #[tokio::test]
+async fn a_stream_refused_twice_is_a_failure() {
+    let refused = Stream::Reset(Reason::REFUSED_STREAM);
+    let (receiver, outbound) = over_http2(vec![refused, refused, Stream::Answer]).await;
+    assert_eq!(failure(&outbound, &receiver.url()).await, ErrorKind::Reset);
+    assert_eq!(receiver.seen(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_goaway_is_tried_again_on_a_fresh_connection() {
+    // Bounded by the library: it does not tell which side of the last stream the request was on.
+    for reason in [Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
+        let script = vec![Stream::Answer, Stream::GoAway(reason), Stream::Answer];
+        let (receiver, outbound) = over_http2(script).await;
+        post(&outbound, &receiver.url()).await.unwrap();
+        post(&outbound, &receiver.url()).await.unwrap();
+        assert_eq!(receiver.seen(), (2, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_retires_its_connections_loses_nothing() {
+    let (receiver, outbound) = over_http2(vec![Stream::AnswerLast; 20]).await;
+    for _ in 0..20 {
+        post(&outbound, &receiver.url()).await.unwrap();
+    }
+    assert_eq!(receiver.seen().1, 20);
+}
+
+#[tokio::test]
+async fn no_more_streams_are_opened_than_the_receiver_takes() {
+    // Answers only two at a time: fewer at once would never be answered.
+    let identity = Identity::of("127.0.0.1");
+    let script = vec![Stream::AnswerTogether; 10];
+    let receiver = Http2Receiver::start_narrow(&identity, script, 2).await;
+    let (outbound, metrics) = trusting(&identity);
+    let (outbound, url) = (&outbound, &receiver.url());
+    let posts = (0..10).map(|_| async move { post(outbound, url).await.unwrap() });
+    futures_util::future::join_all(posts).await;
+    assert_eq!((receiver.seen(), receiver.most_open()), ((1, 10), 2));
+    assert_eq!(counted(&metrics, "http/2"), (1, 9), "none was refused");
+}
+
+/// Connections opened and reused, as an operator reads them.
+fn counted(metrics: &Metrics, protocol: &str) -> (usize, usize) {
+    let text = metrics.encode().unwrap();
+    let read = |name: &str| {
+        let line = format!("hookmill_connections_{name}_total{{protocol=\"{protocol}\"}} ");
+        text.lines()
+            .find_map(|found| found.strip_prefix(&line))
+            .map_or(0, |number| number.parse().unwrap())
+    };
+    (read("opened"), read("reused"))
+}
+
+/// 1,000 deliveries, so many at a time.
+async fn deliver_1000(outbound: &Outbound, url: &str, at_once: usize) {
+    let left = Arc::new(AtomicUsize::new(1000));
+    let senders = (0..at_once).map(|_| {
+        let (outbound, url, left) = (outbound.clone(), url.to_owned(), Arc::clone(&left));
+        tokio::spawn(async move {
+            let take = |left: usize| left.checked_sub(1);
+            while left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                .is_ok()
+            {
+                post(&outbound, &url).await.unwrap();
+            }
+        })
+    });
+    for sent in futures_util::future::join_all(senders).await {
+        sent.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_of_http1_sees_no_more_connections_than_requests_at_once() {
+    let at_once = 16;
+    let identity = Identity::of("127.0.0.1");
+    // One connection more would find nobody to accept it.
+    let scripts = vec![vec![answer(OK); 1000].concat(); at_once];
+    let plain = Receiver::start(scripts.clone()).await;
+    let secured = Receiver::start_tls(&identity, scripts).await;
+    let secured_url = format!("https://{}/", secured.address);
+    for (receiver, url) in [(&plain, plain.url()), (&secured, secured_url)] {
+        let (outbound, metrics) = trusting(&identity);
+        deliver_1000(&outbound, &url, at_once).await;
+        assert_eq!(receiver.requests().len(), 1000);
+        assert!(
+            receiver.connections() <= at_once,
+            "{}",
+            receiver.connections()
+        );
+        let opened = receiver.connections();
+        assert_eq!(counted(&metrics, "http/1.1"), (opened, 1000 - opened));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_of_http2_sees_one_connection() {
+    let identity = Identity::of("127.0.0.1");
+    let receiver = Http2Receiver::start(&identity, vec![Stream::Answer; 1000]).await;
+    let (outbound, metrics) = trusting(&identity);
+    deliver_1000(&outbound, &receiver.url(), 16).await;
+    assert_eq!(receiver.seen(), (1, 1000));
+    assert_eq!(counted(&metrics, "http/2"), (1, 999));
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_before_it_has_read_gets_a_fresh_connection() {
+    let early = vec![Act::ReadHead, Act::Send(OK.into()), Act::Hold];
+    let receiver = Receiver::start([early, answer(OK)]).await;
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"]), Arc::default()).unwrap();
+    let target = outbound.judge(&receiver.url()).unwrap();
+    let large = Bytes::from(vec![b' '; 64 << 20]);
+    for body in [large, Bytes::new()] {
+        let sent = outbound
+            .post(&target, HeaderMap::new(), body, DEADLINE)
+            .await;
+        assert_eq!(sent.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!(receiver.connections(), 2);
+}
+
+#[tokio::test]
 async fn fields_of_the_connection_are_not_the_tenants() {
     let receiver = Receiver::start([answer(OK)]).await;
-    let outbound = Outbound::new(&config(&["127.0.0.0/8"])).unwrap();
+    let outbound = Outbound::new(&config(&["127.0.0.0/8"]), Arc::default()).unwrap();
     let target = outbound.judge(&receiver.url()).unwrap();
     let given = [
         ("host", "metadata.google.internal"),
@@ -372,9 +516,9 @@ fn wrong_settings_are_named() {
         },
         ..Config::default()
     };
-    let error = Outbound::new(&with(empty.path())).unwrap_err();
+    let error = Outbound::new(&with(empty.path()), Arc::default()).unwrap_err();
     assert!(matches!(error, OutboundError::NoRoots(_)), "{error:?}");
-    let error = Outbound::new(&with("/does/not/exist.pem".as_ref())).unwrap_err();
+    let error = Outbound::new(&with("/does/not/exist.pem".as_ref()), Arc::default()).unwrap_err();
     assert!(error.to_string().contains("/does/not/exist.pem"), "{error}");
 }
 

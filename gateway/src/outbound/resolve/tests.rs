@@ -294,3 +294,103 @@ async fn this_machines_own_addresses_are_refused_for_its_own_ports() {
         AddressRule::Loopback
     );
 }
+
+/// For what takes a second or two, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn an_answer_is_used_for_its_time_to_live_and_judged_each_time() {
+    let stub = DnsStub::start_lasting(3600, |name, question| match name {
+        "absent.example.com" => Reply::NxDomain,
+        "inside.example.com" => records(&["10.0.0.1"], question),
+        _ => records(&["8.8.8.8"], question),
+    })
+    .await;
+    let names = resolver(&config(&stub, &[], &[]));
+    for _ in 0..3 {
+        names.judged("hooks.example.com", false).await.unwrap();
+        let inside = names.judged("inside.example.com", false).await;
+        assert_eq!(refused(inside), AddressRule::Private);
+        let absent = names.judged("absent.example.com", false).await;
+        assert!(matches!(absent, Err(LookupError::Empty)), "{absent:?}");
+    }
+    let mut asked = stub.asked(Question::A);
+    asked.sort_unstable();
+    let once = [
+        "absent.example.com",
+        "hooks.example.com",
+        "inside.example.com",
+    ];
+    assert_eq!(asked, once);
+}
+
+/// Until the name's second answer is heard, how often the server was asked.
+async fn asked_until_it_moved(ttl_s: u32, bounds: impl FnOnce(&mut DnsConfig)) -> usize {
+    let turn = AtomicUsize::new(0);
+    let stub = DnsStub::start_lasting(ttl_s, move |_, question| match question {
+        Question::A if turn.fetch_add(1, Ordering::Relaxed) == 0 => records(&["8.8.8.8"], question),
+        _ => records(&["10.0.0.1"], question),
+    })
+    .await;
+    let mut config = config(&stub, &[], &[]);
+    bounds(&mut config.dns);
+    let names = resolver(&config);
+    let moved = async {
+        while names.judged("moves.example.com", false).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, moved)
+        .await
+        .expect("the answer outlived its time");
+    stub.asked(Question::A).len()
+}
+
+#[tokio::test]
+async fn a_name_that_moves_inside_is_refused_after_its_time_to_live() {
+    assert_eq!(asked_until_it_moved(1, |_| {}).await, 2);
+    // However long the server says it holds.
+    assert_eq!(asked_until_it_moved(3600, |dns| dns.max_ttl_s = 1).await, 2);
+    // However short: asked twice and not at each of some fifty lookups.
+    assert_eq!(asked_until_it_moved(0, |dns| dns.min_ttl_s = 1).await, 2);
+    // A contradiction is no panic.
+    let contradict = |dns: &mut DnsConfig| (dns.min_ttl_s, dns.max_ttl_s) = (60, 1);
+    assert_eq!(asked_until_it_moved(3600, contradict).await, 2);
+}
+
+#[tokio::test]
+async fn that_there_is_no_such_name_is_forgotten_sooner() {
+    let turn = AtomicUsize::new(0);
+    let stub = DnsStub::start_lasting(3600, move |_, question| match question {
+        Question::A if turn.fetch_add(1, Ordering::Relaxed) == 0 => Reply::NxDomain,
+        _ => records(&["8.8.8.8"], question),
+    })
+    .await;
+    let mut config = config(&stub, &[], &[]);
+    config.dns.max_negative_ttl_s = 1;
+    let names = resolver(&config);
+    let mended = async {
+        while names.judged("mended.example.com", false).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, mended)
+        .await
+        .expect("the absence outlived its time");
+    assert_eq!(stub.asked(Question::A).len(), 2);
+}
+
+#[tokio::test]
+async fn a_public_address_that_the_operator_lists_is_refused() {
+    let stub = DnsStub::start(|name, question| match name {
+        "gateway.example.com" => records(&["8.8.8.8"], question),
+        _ => records(&["8.8.4.4"], question),
+    })
+    .await;
+    let mut config = config(&stub, &["8.8.8.8/32"], &["gateway.example.com"]);
+    config.deny_subnets = vec!["8.8.8.0/24".parse().unwrap()];
+    let names = resolver(&config);
+    let own = names.judged("gateway.example.com", false).await;
+    assert_eq!(refused(own), AddressRule::Denied);
+    names.judged("hooks.example.com", false).await.unwrap();
+}

@@ -36,14 +36,22 @@ pub(crate) enum Question {
 
 type Zone = dyn Fn(&str, Question) -> Reply + Send + Sync;
 
-/// Answers with no time to live, so that nothing is cached.
 pub(crate) struct DnsStub {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<(String, Question)>>>,
 }
 
 impl DnsStub {
+    /// Answers with no time to live, so that nothing is cached.
     pub(crate) async fn start(
+        zone: impl Fn(&str, Question) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_lasting(0, zone).await
+    }
+
+    /// Answers that live for so many seconds.
+    pub(crate) async fn start_lasting(
+        ttl_s: u32,
         zone: impl Fn(&str, Question) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let zone: Arc<Zone> = Arc::new(zone);
@@ -59,7 +67,8 @@ impl DnsStub {
                 let query = &packet[..length];
                 let (name, question) = read_question(query);
                 noted.lock().push((name.clone(), question));
-                if let Some(reply) = write_reply(query, &name, udp_zone(&name, question), false) {
+                let reply = udp_zone(&name, question);
+                if let Some(reply) = write_reply(query, &name, reply, ttl_s, false) {
                     udp.send_to(&reply, from).await.unwrap();
                 }
             }
@@ -67,7 +76,7 @@ impl DnsStub {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = tcp.accept().await.unwrap();
-                tokio::spawn(serve_tcp(stream, Arc::clone(&zone)));
+                tokio::spawn(serve_tcp(stream, Arc::clone(&zone), ttl_s));
             }
         });
         Self { address, asked }
@@ -84,12 +93,12 @@ impl DnsStub {
     }
 }
 
-async fn serve_tcp(mut stream: TcpStream, zone: Arc<Zone>) -> Option<()> {
+async fn serve_tcp(mut stream: TcpStream, zone: Arc<Zone>, ttl_s: u32) -> Option<()> {
     loop {
         let mut query = vec![0; usize::from(stream.read_u16().await.ok()?)];
         stream.read_exact(&mut query).await.ok()?;
         let (name, question) = read_question(&query);
-        let reply = write_reply(&query, &name, zone(&name, question), true)?;
+        let reply = write_reply(&query, &name, zone(&name, question), ttl_s, true)?;
         stream
             .write_u16(u16::try_from(reply.len()).unwrap())
             .await
@@ -117,7 +126,7 @@ fn read_question(query: &[u8]) -> (String, Question) {
     (labels.join("."), question)
 }
 
-fn write_reply(query: &[u8], name: &str, reply: Reply, tcp: bool) -> Option<Vec<u8>> {
+fn write_reply(query: &[u8], name: &str, reply: Reply, ttl_s: u32, tcp: bool) -> Option<Vec<u8>> {
     let (flags, records) = match reply {
         Reply::Records(records) => (0x8180, records),
         Reply::NxDomain => (0x8183, Vec::new()),
@@ -131,7 +140,9 @@ fn write_reply(query: &[u8], name: &str, reply: Reply, tcp: bool) -> Option<Vec<
     out.extend(u16::to_be_bytes(flags));
     out.extend([0, 1]);
     out.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
-    out.extend([0; 4]);
+    // Who has the say: how long there is nothing.
+    let is_negative = records.is_empty() && ttl_s > 0;
+    out.extend([0, u8::from(is_negative), 0, 0]);
     out.extend(&query[HEADER..question_end]);
     let mut owner = encode(name);
     for record in records {
@@ -142,13 +153,28 @@ fn write_reply(query: &[u8], name: &str, reply: Reply, tcp: bool) -> Option<Vec<
         };
         out.extend(&owner);
         out.extend(kind.to_be_bytes());
-        // Class IN, time to live 0.
-        out.extend([0, 1, 0, 0, 0, 0]);
+        // Class IN.
+        out.extend([0, 1]);
+        out.extend(ttl_s.to_be_bytes());
         out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
         out.extend(&data);
         if let Record::Cname(target) = record {
             owner = encode(target);
         }
+    }
+    if is_negative {
+        out.extend(encode("example.com"));
+        // SOA, class IN.
+        out.extend([0, 6, 0, 1]);
+        out.extend(ttl_s.to_be_bytes());
+        let data = [encode("ns.example.com"), encode("admin.example.com")].concat();
+        let numbers = [1, 1, 1, 1, ttl_s].map(u32::to_be_bytes).concat();
+        out.extend(
+            u16::try_from(data.len() + numbers.len())
+                .unwrap()
+                .to_be_bytes(),
+        );
+        out.extend([data, numbers].concat());
     }
     Some(out)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -15,10 +16,21 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        Self::made(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    /// One that was valid once.
+    pub(crate) fn expired(name: &str) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        Self::made(params)
+    }
+
+    fn made(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
         Self {
-            certificate: made.cert.der().clone(),
-            key: made.signing_key.serialize_der(),
+            certificate: params.self_signed(&key).unwrap().der().clone(),
+            key: key.serialize_der(),
         }
     }
 

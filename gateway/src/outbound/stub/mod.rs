@@ -4,13 +4,16 @@
 //! - `http2`: answers or resets HTTP/2 streams
 //! - `identity`: certificates
 //! - `dns`: a DNS server
+//! - `proxy`: an egress proxy
 
 mod dns;
 mod http2;
 mod identity;
+mod proxy;
 mod receiver;
 
 pub(crate) use dns::{DnsStub, Question, Record, Reply};
 pub(crate) use http2::{Http2Receiver, Stream};
 pub(crate) use identity::Identity;
+pub(crate) use proxy::{Proxy, Speaks};
 pub(crate) use receiver::{Act, Receiver, answer};

@@ -16,6 +16,8 @@ use super::Identity;
 pub(crate) enum Act {
     /// Read one whole request and note it.
     Read,
+    /// Read a request's head and leave its body.
+    ReadHead,
     /// Write these bytes.
     Send(Vec<u8>),
     /// Write these bytes one at a time, each a moment after the other.
@@ -115,6 +117,9 @@ where
                 let request = read_request(&mut stream).await?;
                 requests.lock().push(request);
             }
+            Act::ReadHead => {
+                read_head(&mut stream).await?;
+            }
             Act::Send(bytes) => {
                 stream.write_all(&bytes).await.ok()?;
                 stream.flush().await.ok()?;
@@ -140,10 +145,7 @@ where
 }
 
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        request.push(stream.read_u8().await.ok()?);
-    }
+    let mut request = read_head(stream).await?;
     let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
     let length = head
         .lines()
@@ -152,4 +154,12 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     stream.read_exact(&mut body).await.ok()?;
     request.extend(body);
     Some(String::from_utf8_lossy(&request).into_owned())
+}
+
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(head)
 }
