@@ -11,8 +11,8 @@ use sled::IVec;
 
 use super::keys::{self, CHUNK_BYTES, INLINE_BYTES};
 use crate::domain::{
-    Attempt, AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, NewMessage, Seq,
-    Timestamp,
+    Attempt, AttemptId, AttemptStatus, DeliveryKey, DeliveryRow, DeliveryState, Message,
+    NewMessage, Seq, Timestamp,
 };
 use crate::store::{IdempotencyRecord, Outcome, StoreError};
 
@@ -294,6 +294,8 @@ impl NewKey {
 #[derive(Debug)]
 pub(super) struct NewOutcome {
     pub(super) row: Option<DeliveryRow>,
+    /// The attempt says all that the row does.
+    pub(super) told: bool,
     pub(super) attempt: Option<(DeliveryKey, AttemptId, Cell)>,
     pub(super) shaped: Option<Cell>,
     pub(super) outbox_done: Option<Seq>,
@@ -306,9 +308,11 @@ impl NewOutcome {
         let shaped = outcome
             .shaped
             .filter(|_| outcome.row.as_ref().is_some_and(parks));
+        let told = attempt.is_some() && attempt.map(settled_by) == outcome.row;
         Ok(Self {
+            told,
             attempt: attempt
-                .map(|attempt| Ok((attempt.delivery, attempt.id, Cell::of(attempt)?)))
+                .map(|attempt| Ok((attempt.delivery, attempt.id, Cell::of(&(attempt, told))?)))
                 .transpose()?,
             shaped: shaped.as_ref().map(Cell::of).transpose()?,
             row: outcome.row,
@@ -319,8 +323,31 @@ impl NewOutcome {
 
 /// The attempt in this row.
 pub(super) fn attempt(rows: &impl Rows, seq: Seq, value: &[u8]) -> Result<Attempt, StoreError> {
-    let attempt: Attempt = open(rows, value)?;
+    let (attempt, _): (Attempt, bool) = open(rows, value)?;
     Ok(Attempt { seq, ..attempt })
+}
+
+/// The row that a delivery would have, if the attempt in this one was its first and settled it.
+pub(super) fn told(rows: &impl Rows, value: &[u8]) -> Result<Option<DeliveryRow>, StoreError> {
+    let (attempt, told): (Attempt, bool) = open(rows, value)?;
+    Ok(told.then(|| settled_by(&attempt)))
+}
+
+/// What an attempt that is a delivery's first and last says about it. Most are: such a delivery has no row.
+fn settled_by(attempt: &Attempt) -> DeliveryRow {
+    let state = match attempt.status {
+        AttemptStatus::Success => DeliveryState::Success,
+        AttemptStatus::Canceled => DeliveryState::Canceled,
+        AttemptStatus::Fail | AttemptStatus::Pending | AttemptStatus::Sending => {
+            DeliveryState::Failed
+        }
+    };
+    DeliveryRow {
+        key: attempt.delivery,
+        state,
+        tries: 1,
+        resume_due: None,
+    }
 }
 
 /// A delivery's row without its key.

@@ -247,7 +247,7 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         if let Some(row) = outcome.row {
-            self.put_row(row, outcome.shaped)?;
+            self.put_row(row, outcome.shaped, outcome.told)?;
         }
         if let Some((DeliveryKey { endpoint, message }, id, cell)) = outcome.attempt
             && !self.is_recorded(message, id)?
@@ -275,9 +275,19 @@ impl<'a> Group<'a> {
         Ok(false)
     }
 
-    fn put_row(&mut self, row: DeliveryRow, shaped: Option<Cell>) -> Result<(), StoreError> {
+    /// `told`: the attempt beside it says the same, so a delivery that has no row needs none.
+    fn put_row(
+        &mut self,
+        row: DeliveryRow,
+        shaped: Option<Cell>,
+        told: bool,
+    ) -> Result<(), StoreError> {
         let key = row.key;
-        let mut has_shaped = self.lift_row(key)?;
+        let lifted = self.lift_row(key)?;
+        if told && lifted.is_none() {
+            return Ok(());
+        }
+        let mut has_shaped = lifted.is_some_and(|row| row.shaped);
         if let DeliveryState::Parked { due, .. } = row.state {
             self.put(
                 &keys::due(key.endpoint, due, key.message)[..],
@@ -303,16 +313,19 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Takes the delivery's present row out of the due index; whether a shaped result lies beside it.
-    pub(super) fn lift_row(&mut self, key: DeliveryKey) -> Result<bool, StoreError> {
+    /// Takes the delivery's present row out of the due index.
+    pub(super) fn lift_row(
+        &mut self,
+        key: DeliveryKey,
+    ) -> Result<Option<DeliveryValue>, StoreError> {
         let Some(value) = self.get(&keys::delivery(key))? else {
-            return Ok(false);
+            return Ok(None);
         };
         let row: DeliveryValue = codec::open(self, &value)?;
         if let DeliveryState::Parked { due, .. } = row.state {
             self.delete(&keys::due(key.endpoint, due, key.message)[..]);
         }
-        Ok(row.shaped)
+        Ok(Some(row))
     }
 
     pub(super) fn drop_shaped(&mut self, key: DeliveryKey) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@
 //! | `EVENT_ID` | application, event id | seq, message id | accept, if given |
 //! | `OUTBOX` | seq | a run of seqs | one row a group; a seq leaves with its last outcome |
 //! | `CHUNK` | owner number, n | up to [`CHUNK_BYTES`] of a long value | with its owner |
-//! | `DELIVERY` | message seq, endpoint | state | when settled or parked |
+//! | `DELIVERY` | message seq, endpoint | state | when parked, and settled later; else its attempt tells |
 //! | `DUE` | shard, endpoint, due ms, message seq | nothing | while parked |
 //! | `SHAPED` | message seq, endpoint | what the chain made | while parked |
 //! | `ATTEMPT` | message seq, attempt seq | the attempt | record |
@@ -22,7 +22,7 @@
 //! | `IDEMPOTENCY` | SHA-256 of scope and key | the stored answer | with its request |
 //! | `EXPIRY` | hour, seq | list of what expires in that hour | one row a group and hour |
 //!
-//! A plain life is four row writes, two to accept and two to record, and its share of four rows a group.
+//! A plain life is three row writes, two to accept and one to record, and its share of four rows a group.
 //!
 //! Segment and chunk sizes were chosen by CPU time a life (accept, read, record; 64 callers, a shared machine
 //! of two cores on which only CPU time is comparable, two runs; `measure` repeats it). No blobs in any run.

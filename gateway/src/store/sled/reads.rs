@@ -2,6 +2,8 @@
 //! blocking threads. A range may show half of a group that is being applied, so a row that an index names and
 //! that is not there (yet, or any more) is passed over.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use sled::{IVec, Tree};
 
@@ -204,19 +206,43 @@ pub(super) fn attempt(
 }
 
 pub(super) fn delivery(tree: &Tree, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
+    if let Some(row) = delivery_row(tree, key)? {
+        return Ok(Some(row));
+    }
+    let told = settled_by_attempts(tree, key.message)?;
+    Ok(told.into_iter().rfind(|row| row.key == key))
+}
+
+fn delivery_row(tree: &Tree, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
     let value = Rows::get(tree, &keys::delivery(key))?;
     value
         .map(|value| codec::open::<DeliveryValue>(tree, &value).map(|row| row.with_key(key)))
         .transpose()
 }
 
+/// What the message's attempts say about its deliveries that may have no row.
+fn settled_by_attempts(tree: &Tree, message: Seq) -> Result<Vec<DeliveryRow>, StoreError> {
+    let rows = tree.scan_prefix(keys::attempts_of(message)).values();
+    let told = rows.map(|value| codec::told(tree, &value.map_err(fault)?));
+    told.filter_map(Result::transpose).collect()
+}
+
 pub(super) fn deliveries(tree: &Tree, message: Seq) -> Result<Vec<DeliveryRow>, StoreError> {
     let rows = tree.scan_prefix(keys::deliveries_of(message)).map(|row| {
         let (key, value) = row.map_err(fault)?;
         let key = keys::read_delivery(&key).ok_or_else(|| damaged("a delivery row"))?;
-        codec::open::<DeliveryValue>(tree, &value).map(|row| row.with_key(key))
+        Ok((
+            key,
+            codec::open::<DeliveryValue>(tree, &value)?.with_key(key),
+        ))
     });
-    rows.collect()
+    let told = settled_by_attempts(tree, message)?;
+    let mut deliveries: BTreeMap<_, _> = told.into_iter().map(|row| (row.key, row)).collect();
+    for row in rows {
+        let (key, row) = row?;
+        deliveries.insert(key, row);
+    }
+    Ok(deliveries.into_values().collect())
 }
 
 pub(super) fn shaped(tree: &Tree, key: DeliveryKey) -> Result<Option<Shaped>, StoreError> {
@@ -297,7 +323,7 @@ pub(super) fn due(
                 let (key, _) = row.map_err(fault)?;
                 let (endpoint, listed, message) =
                     keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
-                let row = delivery(tree, DeliveryKey { endpoint, message })?;
+                let row = delivery_row(tree, DeliveryKey { endpoint, message })?;
                 // Replaced meanwhile: another row of the index, or none, is the right one.
                 Ok(row.filter(
                     |row| matches!(row.state, DeliveryState::Parked { due, .. } if due == listed),

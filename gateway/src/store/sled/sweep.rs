@@ -102,7 +102,7 @@ impl Group<'_> {
             let (endpoint, _, message) =
                 keys::read_due(key).ok_or_else(|| damaged("a due row is cut short"))?;
             let at = DeliveryKey { endpoint, message };
-            if self.lift_row(at)? {
+            if self.lift_row(at)?.is_some_and(|row| row.shaped) {
                 self.drop_shaped(at)?;
             }
             self.delete(&keys::delivery(at)[..]);
