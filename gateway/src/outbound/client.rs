@@ -38,7 +38,10 @@ const CONNECTION_FIELDS: [HeaderName; 11] = [
 
 /// The way out. Cheap to clone; all clones share connections.
 #[derive(Debug, Clone)]
-pub struct Outbound(Arc<Inner>);
+pub struct Outbound(
+    Arc<Inner>,
+    #[cfg(test)] Option<Arc<dyn super::stub::outside::Outside>>,
+);
 
 struct Inner {
     allow: Arc<Allow>,
@@ -76,12 +79,23 @@ impl Outbound {
         let names = Arc::new(NameResolver::new(&config.dns, Arc::clone(&allow))?);
         let clients = Clients::new(config, &names)?;
         let response_bytes = config.response_bytes;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             allow,
             names,
             clients,
             response_bytes,
-        })))
+        };
+        Ok(Self(
+            Arc::new(inner),
+            #[cfg(test)]
+            None,
+        ))
+    }
+
+    /// The same way out, to what is not real.
+    #[cfg(test)]
+    pub(crate) fn leading_to(&self, outside: Arc<dyn super::stub::outside::Outside>) -> Self {
+        Self(Arc::clone(&self.0), Some(outside))
     }
 
     /// Judges a URL without asking anybody.
@@ -117,6 +131,10 @@ impl Outbound {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Response, SendError> {
+        #[cfg(test)]
+        if let Some(outside) = &self.1 {
+            return outside.post(target, &headers, deadline).await;
+        }
         let until = Instant::now() + deadline;
         // Again, because the client asks the resolver about names only.
         judge::judge_place(target, &self.0.allow).map_err(SendError::BlockedAddress)?;

@@ -4,10 +4,12 @@
 //! - `http2`: answers or resets HTTP/2 streams
 //! - `identity`: certificates
 //! - `dns`: a DNS server
+//! - `outside`: no socket at all, for simulations
 
 mod dns;
 mod http2;
 mod identity;
+pub(crate) mod outside;
 mod receiver;
 
 pub(crate) use dns::{DnsStub, Question, Record, Reply};
