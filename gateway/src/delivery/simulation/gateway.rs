@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::line::{Line, LifeClock};
+use super::line::{LifeClock, Line};
 use super::receiver::Receivers;
 use super::store::SimStore;
 use super::world::World;

@@ -23,7 +23,7 @@ use crate::store::{Stored, records};
 const TYPES: [&str; 3] = ["invoice.paid", "invoice.sent", "user.gone"];
 
 /// What happens, and how often.
-const HAPPENINGS: [(Happening, u32); 14] = [
+const HAPPENINGS: [(Happening, u32); 15] = [
     (Happening::Message, 40),
     (Happening::Burst, 8),
     (Happening::Pause, 7),
@@ -38,6 +38,7 @@ const HAPPENINGS: [(Happening, u32); 14] = [
     (Happening::Stall, 4),
     (Happening::Outage, 2),
     (Happening::ClockStep, 2),
+    (Happening::Sweep, 1),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,7 @@ enum Happening {
     Stall,
     Outage,
     ClockStep,
+    Sweep,
 }
 
 /// The people of a run.
@@ -157,6 +159,10 @@ impl People {
                 self.world.begin_outage(lasts);
             }
             Happening::ClockStep => self.step_clock(),
+            Happening::Sweep => {
+                let swept = at_once(self.world.store.sweep(self.world.wall(), 512));
+                self.world.say(|| format!("{swept} rows are swept"));
+            }
         }
     }
 
@@ -227,7 +233,11 @@ impl People {
         let policy = endpoint.retry.clone();
         let policy = policy.unwrap_or_else(|| world.plan.delivery.retry_schedule.clone());
         world.say(|| {
-            let Endpoint { order, throttle_rate, .. } = &endpoint;
+            let Endpoint {
+                order,
+                throttle_rate,
+                ..
+            } = &endpoint;
             format!("endpoint {number} is created: {order:?}, {throttle_rate:?}/s, {policy}")
         });
         let place = Place::new(endpoint, seq, policy, world.ms());
@@ -248,9 +258,18 @@ impl People {
         if !endpoint.disabled {
             endpoint.disabled_reason = None;
         }
-        at_once(world.store.commit(vec![stored.update(&endpoint).unwrap()], None));
+        at_once(
+            world
+                .store
+                .commit(vec![stored.update(&endpoint).unwrap()], None),
+        );
         world.say(|| {
-            let Endpoint { pause, disabled, throttle_rate, .. } = &endpoint;
+            let Endpoint {
+                pause,
+                disabled,
+                throttle_rate,
+                ..
+            } = &endpoint;
             format!("endpoint {place}: {pause:?}, disabled {disabled}, {throttle_rate:?}/s")
         });
         let ms = world.ms();
@@ -289,7 +308,11 @@ impl People {
             return;
         };
         let message = world.truth().messages[&seq].message.clone();
-        let app = world.truth().applications.iter().position(|app| app.id == message.app);
+        let app = world
+            .truth()
+            .applications
+            .iter()
+            .position(|app| app.id == message.app);
         let standing = world.truth().standing(app);
         let Some(place) = world.any(&standing) else {
             return;

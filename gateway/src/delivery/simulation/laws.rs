@@ -1,8 +1,8 @@
 //! The laws that hold whenever a request reaches a receiver.
 
 use super::truth::{Arrival, Known, Tries, Truth};
-use crate::domain::{DeliveryRow, DeliveryState, Seq, Timestamp, Trigger};
 use crate::delivery::InFlight;
+use crate::domain::{DeliveryRow, DeliveryState, Seq, Timestamp, Trigger};
 
 /// Milliseconds after which a change of an endpoint is known everywhere, without faults.
 const KNOWN_AFTER: u64 = 5_000;
@@ -75,7 +75,10 @@ impl Truth {
     }
 
     fn within_limits(&self, coming: &Coming<'_>) -> Option<String> {
-        let asked = self.under_way.get(&coming.life).map_or(&[][..], Vec::as_slice);
+        let asked = self
+            .under_way
+            .get(&coming.life)
+            .map_or(&[][..], Vec::as_slice);
         let own = &self.endpoints[coming.place].endpoint;
         let count = |fits: &dyn Fn(usize) -> bool| {
             let others = asked.iter().filter(|place| fits(**place)).count();
@@ -85,9 +88,21 @@ impl Truth {
         let of = |place: usize| &self.endpoints[place].endpoint;
         [
             ("gateway", count(&|_| true), limits.gateway),
-            ("organization", count(&|p| of(p).org == own.org), limits.organization),
-            ("application", count(&|p| of(p).app == own.app), limits.application),
-            ("endpoint", count(&|p| p == coming.place), limits.endpoint_max),
+            (
+                "organization",
+                count(&|p| of(p).org == own.org),
+                limits.organization,
+            ),
+            (
+                "application",
+                count(&|p| of(p).app == own.app),
+                limits.application,
+            ),
+            (
+                "endpoint",
+                count(&|p| p == coming.place),
+                limits.endpoint_max,
+            ),
         ]
         .into_iter()
         .find(|(_, count, limit)| count > limit)
@@ -108,9 +123,14 @@ impl Truth {
         let own = arrivals.iter().filter(|past| past.life == coming.life);
         let had = own.filter(|past| past.taken && past.heard).count();
         if had > usize::try_from(resends).unwrap() {
-            return Some(format!("this gateway knows of {had} successes, {resends} resends"));
+            return Some(format!(
+                "this gateway knows of {had} successes, {resends} resends"
+            ));
         }
-        let settled = coming.row.as_ref().is_some_and(|row| row.state.is_settled());
+        let settled = coming
+            .row
+            .as_ref()
+            .is_some_and(|row| row.state.is_settled());
         (settled && resends == 0 && self.acts(coming))
             .then(|| format!("it is settled: {:?}", coming.row))
     }

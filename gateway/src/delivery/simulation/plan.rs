@@ -27,6 +27,10 @@ pub(super) enum Sabotage {
     OneTooMany,
     /// The store takes outcomes from whoever brings them.
     Unfenced,
+    /// The store shows parked deliveries before they are due.
+    Hasty,
+    /// The store does not say which deliveries of an open message have a row.
+    Forgetful,
 }
 
 /// A run.
@@ -63,7 +67,7 @@ impl Plan {
             organizations: dice.random_range(1..=2),
             applications: dice.random_range(1..=3),
             endpoints: dice.random_range(2..=6),
-            happenings: dice.random_range(20..=140),
+            happenings: dice.random_range(20..=200),
             pause: Duration::from_millis(one_of(dice, &[50, 500, 3_000])),
             latency: Duration::from_millis(one_of(dice, &[0, 3, 20])),
             faults: one_of(dice, &[0.0, 0.0, 0.01, 0.1]),

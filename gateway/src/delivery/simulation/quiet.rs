@@ -2,9 +2,7 @@
 
 use super::truth::{Known, Tries, Truth};
 use super::world::{World, at_once};
-use crate::domain::{
-    Attempt, DeliveryRow, DeliveryState, Endpoint, Seq, Trigger,
-};
+use crate::domain::{Attempt, DeliveryRow, DeliveryState, Endpoint, Seq, Trigger};
 use crate::store::{AttemptFilter, AttemptsOf, PageRequest};
 
 /// More than any message has.
@@ -27,9 +25,9 @@ impl World {
         let parked = truth.messages.keys().find_map(|seq| {
             let rows = at_once(self.store.deliveries(*seq)).into_iter();
             let parked = rows.filter(|row| !row.state.is_settled());
-            parked.map(|row| (truth.place_of(&row), row)).find(|(place, _)| {
-                !truth.endpoints[*place].deleted
-            })
+            parked
+                .map(|row| (truth.place_of(&row), row))
+                .find(|(place, _)| !truth.endpoints[*place].deleted)
         });
         if let Some((place, row)) = parked {
             return Some(format!("endpoint {place} waits: {row:?}"));
@@ -72,7 +70,10 @@ impl World {
 impl Truth {
     fn place_of(&self, row: &DeliveryRow) -> usize {
         let id = row.key.endpoint;
-        let place = self.endpoints.iter().position(|place| place.endpoint.id == id);
+        let place = self
+            .endpoints
+            .iter()
+            .position(|place| place.endpoint.id == id);
         place.unwrap()
     }
 }
@@ -106,7 +107,8 @@ impl Rest<'_> {
         let excused = self.truth.excused(self.place, self.known);
         let by_hand = tries.resends > 0;
         let Some(row) = self.row else {
-            return (wanted && !excused).then(|| "it has no row, and the outbox forgot it".to_owned());
+            return (wanted && !excused)
+                .then(|| "it has no row, and the outbox forgot it".to_owned());
         };
         if !wanted && !by_hand {
             return Some(format!("nobody wanted it: {row:?}"));
@@ -123,7 +125,9 @@ impl Rest<'_> {
 
     fn within_policy(&self) -> Option<String> {
         let most = self.truth.endpoints[self.place].most_tries();
-        let by_schedule = self.attempts_here().filter(|a| a.trigger == Trigger::Scheduled);
+        let by_schedule = self
+            .attempts_here()
+            .filter(|a| a.trigger == Trigger::Scheduled);
         let made = by_schedule.count();
         let counted = self.row.map_or(0, |row| row.tries);
         (made > usize::from(most) || counted > most)
@@ -133,7 +137,10 @@ impl Rest<'_> {
     /// Nothing on record was not made, and whatever a gateway heard that still lives is on record.
     fn is_on_record(&self, tries: &Tries) -> Option<String> {
         let recorded = self.attempts_here().count();
-        let known = tries.arrivals.iter().filter(|past| self.truth.lives(past.life));
+        let known = tries
+            .arrivals
+            .iter()
+            .filter(|past| self.truth.lives(past.life));
         let known = known.filter(|past| past.ended_at.is_some()).count();
         let made = tries.arrivals.len();
         (recorded < known || recorded > made)
@@ -146,7 +153,9 @@ impl Rest<'_> {
         let place = &self.truth.endpoints[self.place];
         let let_go = place.disabled || place.disabled_until.is_some_and(|end| end >= since);
         let ends = tries.arrivals.iter().map(|past| past.ended_at);
-        let made = ends.into_iter().any(|end| end.is_none_or(|end| end >= since));
+        let made = ends
+            .into_iter()
+            .any(|end| end.is_none_or(|end| end >= since));
         (!made && !let_go).then(|| format!("it was to be sent once more at {since}"))
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +29,9 @@ const SURFACING: f64 = 0.05;
 
 /// How many outcomes a store loses that is broken on purpose.
 const LOST: f64 = 0.1;
+
+/// How early it shows what is parked.
+const EARLY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct SimStore {
@@ -135,6 +139,34 @@ impl SimStore {
         Ok(lease)
     }
 
+    async fn due_noted(
+        &self,
+        lease: &Lease,
+        lane: EndpointId,
+        until: Timestamp,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let until = match self.world.plan.sabotage {
+            Sabotage::Hasty => until.after(EARLY),
+            _ => until,
+        };
+        self.inner().due(lease, lane, until, after, limit).await
+    }
+
+    async fn unsettled_noted(
+        &self,
+        lease: &Lease,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut entries = self.inner().unsettled(lease, after, limit).await?;
+        if self.world.plan.sabotage == Sabotage::Forgetful {
+            entries.iter_mut().for_each(|entry| entry.have_rows.clear());
+        }
+        Ok(entries)
+    }
+
     async fn release_noted(&self, lease: Lease) -> Result<(), StoreError> {
         self.inner().release(lease.clone()).await?;
         self.world.truth().given_back(&lease);
@@ -176,6 +208,28 @@ macro_rules! over_the_line {
                 self.call("record", self.record_noted(lease, outcomes)).await
             }
 
+            async fn due(
+                &self,
+                lease: &Lease,
+                lane: EndpointId,
+                until: Timestamp,
+                after: Option<(Timestamp, Seq)>,
+                limit: usize,
+            ) -> Result<Vec<DeliveryRow>, StoreError> {
+                let reading = self.due_noted(lease, lane, until, after, limit);
+                self.call("due", reading).await
+            }
+
+            async fn unsettled(
+                &self,
+                lease: &Lease,
+                after: Seq,
+                limit: usize,
+            ) -> Result<Vec<OutboxEntry>, StoreError> {
+                let reading = self.unsettled_noted(lease, after, limit);
+                self.call("unsettled", reading).await
+            }
+
             fn observe(&self, observer: Observer) {
                 let line = Arc::clone(&self.line);
                 self.inner().observe(Box::new(move |change| {
@@ -208,15 +262,7 @@ over_the_line! {
     commit(writes: Vec<Write>, idempotency: Option<IdempotencyRecord>) -> Vec<Record>;
     idempotency(scope: &str, key: &str, now: Timestamp) -> Option<IdempotencyRecord>;
     renew(lease: &Lease, until: Timestamp) -> ();
-    unsettled(lease: &Lease, after: Seq, limit: usize) -> Vec<OutboxEntry>;
     due_lanes(lease: &Lease, after: Option<EndpointId>, limit: usize) -> Vec<DueLane>;
-    due(
-        lease: &Lease,
-        lane: EndpointId,
-        until: Timestamp,
-        after: Option<(Timestamp, Seq)>,
-        limit: usize
-    ) -> Vec<DeliveryRow>;
     next_due(lease: &Lease, lane: EndpointId) -> Option<Timestamp>;
     message(seq: Seq) -> Option<Message>;
     message_by_id(app: ApplicationId, id_or_event_id: &str) -> Option<Message>;

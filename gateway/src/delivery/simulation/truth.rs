@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::receiver::Mode;
-use crate::domain::{
-    Application, DeliveryOrder, Endpoint, Message, MessageId, RetryPolicy, Seq,
-};
+use crate::domain::{Application, DeliveryOrder, Endpoint, Message, MessageId, RetryPolicy, Seq};
 use crate::store::Lease;
 
 #[derive(Debug, Default)]
@@ -106,7 +104,9 @@ impl Truth {
     }
 
     pub(super) fn holds(&self, life: u32) -> bool {
-        self.holder.as_ref().is_some_and(|holder| holder.life == life)
+        self.holder
+            .as_ref()
+            .is_some_and(|holder| holder.life == life)
     }
 
     pub(super) fn lives(&self, life: u32) -> bool {

@@ -86,7 +86,11 @@ impl World {
 
     pub(super) fn wall(&self) -> Timestamp {
         let steady = START.after(self.began.elapsed());
-        Timestamp::from_millis(steady.millis().saturating_add_signed(self.state.lock().wall_off))
+        Timestamp::from_millis(
+            steady
+                .millis()
+                .saturating_add_signed(self.state.lock().wall_off),
+        )
     }
 
     pub(super) fn step_wall_clock(&self, by: i64) {
