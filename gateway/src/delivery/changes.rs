@@ -1,7 +1,7 @@
 //! Tells lanes what was changed about their endpoints, and lets a mended plugin heal its backlog: after a
 //! change of a chain, the deliveries that wait because a plugin failed are due at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) struct Changes {
 
 #[derive(Debug, Default)]
 struct Noted {
-    endpoints: HashMap<EndpointId, ApplicationId>,
+    endpoints: BTreeMap<EndpointId, ApplicationId>,
     /// By application; its own chain concerns all its endpoints.
     chains: BTreeSet<(ApplicationId, Option<EndpointId>)>,
 }

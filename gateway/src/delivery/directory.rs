@@ -2,7 +2,7 @@
 //! Loaded when an application's first message comes, kept up to a number of endpoints, dropped the moment the
 //! store commits a change. Opened secrets live here and nowhere else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -39,7 +39,8 @@ pub(crate) struct AppView {
     /// Its identifier as text, for the sandbox.
     pub(crate) tenant: Arc<str>,
     pub(crate) chain: Option<ChainView>,
-    pub(crate) endpoints: HashMap<EndpointId, Arc<EndpointView>>,
+    /// In one order always, so that a simulation can repeat a run.
+    pub(crate) endpoints: BTreeMap<EndpointId, Arc<EndpointView>>,
 }
 
 /// An endpoint, ready to be delivered to.
@@ -172,7 +173,7 @@ impl Directory {
         let chain = chains
             .remove(&ChainOwner::Application(id))
             .and_then(|chain| ChainView::of(&chain, id.to_string()));
-        let mut endpoints = HashMap::new();
+        let mut endpoints = BTreeMap::new();
         for stored in self.all::<Endpoint>(id).await? {
             let chain = chains.remove(&ChainOwner::Endpoint(stored.value.id));
             endpoints.insert(stored.value.id, Arc::new(self.view(stored, chain)));

@@ -71,11 +71,10 @@ impl Driver {
             let wake = if stopping { None } else { self.next_wake() };
             let wait = wake.map(|moment| moment.since(self.clock.now()));
             let takes_fresh = fan_out_runs && self.pending.is_empty() && !stopping;
+            // In a fixed order, so that a simulation can repeat a run.
             tokio::select! {
-                _ = self.inputs.recv_many(&mut inputs, BATCH) => {}
-                n = self.fresh.recv_many(&mut fresh, BATCH), if takes_fresh => {
-                    fan_out_runs = n > 0;
-                }
+                biased;
+                () = stop.cancelled(), if !stopping => stopping = true,
                 place = self.records.reserve(), if !self.pending.is_empty() => {
                     match (place, self.pending.pop_front()) {
                         (Ok(place), Some(job)) => place.send(job),
@@ -83,9 +82,19 @@ impl Driver {
                         _ => self.pending.clear(),
                     }
                 }
+                _ = self.inputs.recv_many(&mut inputs, BATCH) => {}
+                n = self.fresh.recv_many(&mut fresh, BATCH), if takes_fresh => {
+                    fan_out_runs = n > 0;
+                }
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
-                () = stop.cancelled(), if !stopping => stopping = true,
                 () = drained.cancelled(), if stopping => break,
+            }
+            // Under load there always is an input, and new deliveries do not wait for the end of that.
+            while takes_fresh
+                && fresh.len() < BATCH
+                && let Ok(input) = self.fresh.try_recv()
+            {
+                fresh.push(input);
             }
             let now = self.clock.now();
             for input in inputs.drain(..).chain(fresh.drain(..)) {

@@ -148,6 +148,7 @@ impl Engine {
         let mut running = self.start(&lease);
         let renewing = renew(store.as_ref(), clock.as_ref(), &lease, ttl);
         let ended = tokio::select! {
+            biased;
             () = shutdown.cancelled() => Ok(()),
             () = running.fenced.cancelled() => Err(DeliveryError::Fenced),
             () = renewing => Err(DeliveryError::Fenced),

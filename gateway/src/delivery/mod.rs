@@ -35,6 +35,8 @@ mod ticket;
 mod worker;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use config::{AutoDisable, Config, InFlight};

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
 use super::outcome::Verdict;
 use super::scheduler::{Feedback, Item};
-use crate::domain::{AttemptStatus, DeliveryState, RetryPolicy, Timestamp, Trigger};
+use crate::domain::{AttemptStatus, DeliveryState, EndpointId, RetryPolicy, Timestamp, Trigger};
 
 /// How a try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,16 @@ pub(super) fn settle(
         trigger: Trigger::Scheduled,
     });
     Settled::new(state, tries)
+}
+
+/// The random number of [`settle`], in 0..1. Drawn from delivery and try, so that a simulation can repeat a run:
+/// what it spreads are the deliveries of one lane.
+pub(super) fn jitter(lane: EndpointId, item: &Item) -> f64 {
+    let mut seed = [0; 32];
+    seed[..20].copy_from_slice(lane.as_bytes());
+    seed[20..28].copy_from_slice(&item.message.0.to_le_bytes());
+    seed[28..30].copy_from_slice(&item.tries.to_le_bytes());
+    StdRng::from_seed(seed).random()
 }
 
 impl Settled {

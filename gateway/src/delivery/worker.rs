@@ -17,7 +17,7 @@ use super::payloads::{Event, Loaded, Payloads};
 use super::record::{Job, last_attempt};
 use super::request;
 use super::scheduler::{Feedback, Input, Item, Start};
-use super::settle::{Ended, settle};
+use super::settle::{Ended, jitter, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
@@ -156,7 +156,7 @@ impl Worker {
     /// A try that left nothing to record but that it was made.
     fn unsent(&self, lane: EndpointId, item: &Item) -> (Job, Feedback) {
         let now = self.clock.now();
-        let settled = settle(item, Ended::Unsent, &self.retry, rand::random(), now);
+        let settled = settle(item, Ended::Unsent, &self.retry, jitter(lane, item), now);
         let mut row = item.row(lane, settled.state);
         row.tries = settled.tries;
         row.resume_due = None;
@@ -255,8 +255,9 @@ impl Worker {
         self.metrics.attempted(label(status), tried.duration);
         let policy = endpoint.endpoint.retry.as_ref().unwrap_or(&self.retry);
         let now = self.clock.now();
-        let settled = settle(item, tried.ended, policy, rand::random(), now);
-        let mut row = item.row(endpoint.endpoint.id, settled.state);
+        let lane = endpoint.endpoint.id;
+        let settled = settle(item, tried.ended, policy, jitter(lane, item), now);
+        let mut row = item.row(lane, settled.state);
         row.tries = settled.tries;
         row.resume_due = None;
         let message = &event.message;

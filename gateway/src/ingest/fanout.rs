@@ -120,14 +120,17 @@ impl FanOut {
         self.recover().await?;
         let mut arrived = Vec::with_capacity(BATCH);
         loop {
+            // In a fixed order, so that a simulation can repeat a run: what surfaces is rare, and what was missed
+            // gets its turn below.
             tokio::select! {
+                biased;
+                numbers = self.store.surfaced() => self.surface(numbers).await?,
                 count = self.queue.recv_many(&mut arrived, BATCH) => {
                     if count == 0 {
                         return Err(Stopped);
                     }
                 }
                 () = self.shared.wake.notified() => {}
-                numbers = self.store.surfaced() => self.surface(numbers).await?,
             }
             for message in arrived.drain(..) {
                 if !self.twins.remove(&message.seq) {

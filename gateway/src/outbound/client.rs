@@ -42,7 +42,10 @@ const CONNECTION_FIELDS: [HeaderName; 11] = [
 
 /// The way out. Cheap to clone; all clones share connections.
 #[derive(Debug, Clone)]
-pub struct Outbound(Arc<Inner>);
+pub struct Outbound(
+    Arc<Inner>,
+    #[cfg(test)] Option<Arc<dyn super::stub::outside::Outside>>,
+);
 
 struct Inner {
     allow: Arc<Allow>,
@@ -89,7 +92,7 @@ impl Outbound {
         let names = Arc::new(NameResolver::new(&config.dns, Arc::clone(&allow))?);
         let user_agent =
             HeaderValue::from_str(&config.user_agent).map_err(OutboundError::UserAgent)?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             dialer: Dialer::new(config, Arc::clone(&names), Arc::clone(&allow))?,
             pool: Pool::new(&config.pool),
             allow,
@@ -97,7 +100,18 @@ impl Outbound {
             metrics,
             user_agent,
             response_bytes: config.response_bytes,
-        })))
+        };
+        Ok(Self(
+            Arc::new(inner),
+            #[cfg(test)]
+            None,
+        ))
+    }
+
+    /// The same way out, to what is not real.
+    #[cfg(test)]
+    pub(crate) fn leading_to(&self, outside: Arc<dyn super::stub::outside::Outside>) -> Self {
+        Self(Arc::clone(&self.0), Some(outside))
     }
 
     /// Judges a URL without asking anybody.
@@ -134,6 +148,10 @@ impl Outbound {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Response, SendError> {
+        #[cfg(test)]
+        if let Some(outside) = &self.1 {
+            return outside.post(target, &headers, deadline).await;
+        }
         let mut deadline = pin!(sleep_until(Instant::now() + deadline));
         // Again, because nobody is asked about an address.
         judge::judge_place(target, &self.0.allow).map_err(SendError::BlockedAddress)?;

@@ -48,6 +48,8 @@ pub(super) struct Lane {
     /// New deliveries that came while the same message was held: a try by hand was asked for before fan-out
     /// came to it. No more than are held; what they have besides goes into the row once it is on disk.
     late: HashMap<Seq, Item>,
+    /// Who asked for one more try after the last one had ended: answered once it is on disk.
+    askers: HashMap<Seq, Vec<Reply>>,
     in_flight: u32,
     concurrency: Concurrency,
     rate: Rate,
@@ -79,6 +81,7 @@ impl Lane {
             since_retry: 0,
             held: HashMap::new(),
             late: HashMap::new(),
+            askers: HashMap::new(),
             in_flight: 0,
             concurrency: Concurrency::new(limits.lane_start, limits.lane_max),
             rate: Rate::default(),
@@ -233,8 +236,12 @@ impl Lane {
                 let Held::InFlight(round) = *held else { return };
                 *held = Held::InFlightAgain(round);
             }
-            Some(held @ Held::Recording) => *held = Held::RecordingAgain,
-            Some(Held::InFlightAgain(_) | Held::RecordingAgain) => {}
+            Some(Held::InFlightAgain(_)) => {}
+            Some(held @ (Held::Recording | Held::RecordingAgain)) => {
+                *held = Held::RecordingAgain;
+                // What was under way has ended, so nothing covers this.
+                return self.askers.entry(message).or_default().push(reply);
+            }
             Some(Held::Waiting) => {
                 if let Some(item) = self.unqueue(message) {
                     return self.write_manual(now, item.by_hand(), Some(reply), actions);
@@ -304,12 +311,13 @@ impl Lane {
         }
     }
 
-    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
-        self.is_forgettable() && !self.rests(now)
+    /// Nothing is lost with it but what it learned about its receiver.
+    pub(super) fn is_forgettable(&self, now: Timestamp) -> bool {
+        self.is_spent() && !self.rests(now) && self.rate.wait(now).is_none()
     }
 
-    /// Nothing is lost with it but what it learned about its receiver.
-    pub(super) fn is_forgettable(&self) -> bool {
+    /// It has nothing to deliver, now or later.
+    fn is_spent(&self) -> bool {
         self.held.is_empty()
             && self.next_due.is_none()
             && self.refill.is_none()

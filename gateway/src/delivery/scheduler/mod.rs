@@ -187,7 +187,7 @@ impl Scheduler {
                 actions.push(Action::Refill(refill));
             }
         }
-        self.forget_idle();
+        self.forget_idle(now);
     }
 
     /// When [`Scheduler::advance`] has something to do by time alone; none: not before the next input.
@@ -254,19 +254,19 @@ impl Scheduler {
             lane.refill_queued = true;
             self.refills.push_back(id);
         }
-        if lane.is_idle(now) && !lane.idle_queued {
+        if lane.is_forgettable(now) && !lane.idle_queued {
             lane.idle_queued = true;
             self.idle.push_back(id);
         }
     }
 
-    fn forget_idle(&mut self) {
+    fn forget_idle(&mut self, now: Timestamp) {
         while self.idle.len() > self.limits.idle_lanes
             && let Some(id) = self.idle.pop_front()
         {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.idle_queued = false;
-                if lane.is_forgettable() {
+                if lane.is_forgettable(now) {
                     self.lanes.remove(&id);
                 }
             }

@@ -703,6 +703,27 @@ fn idle_lanes_are_forgotten_past_a_number() {
     assert_eq!(sim.settled.len(), 500);
 }
 
+#[test]
+fn a_lane_is_remembered_while_its_rate_holds_it_back() {
+    let mut sim = Sim::new(Limits {
+        idle_lanes: 0,
+        ..limits()
+    });
+    let lane = LaneSpec {
+        rate: Some(1),
+        ..spec(1, 1, 1)
+    };
+    sim.receiver(&lane, 1, Feedback::Success);
+    for _ in 0..5 {
+        sim.deliver(&lane, 1);
+        sim.run_for(Duration::from_millis(100));
+    }
+    assert_eq!(sim.started.len(), 1);
+    sim.run_for(Duration::from_secs(10));
+    assert_eq!(sim.started.len(), 5);
+    assert!(sim.scheduler.lanes.is_empty(), "and no longer");
+}
+
 /// One delivery in one lane, step by step.
 struct Steps {
     scheduler: Scheduler,
@@ -775,6 +796,27 @@ fn a_resend_is_kept_when_the_record_overtakes_the_end_of_its_attempt() {
     let (row, _) = written(steps.take(Input::Recorded(row)));
     assert_eq!(row.state, parked(Steps::NOW, Trigger::Manual));
     assert!(steps.finished(Feedback::Success).is_empty());
+}
+
+#[test]
+fn a_resend_of_what_has_ended_is_answered_once_it_is_on_disk() {
+    let mut steps = Steps::new();
+    let item = started(steps.deliver());
+    assert!(steps.finished(Feedback::Success).is_empty());
+    let mut answers = [oneshot::channel(), oneshot::channel()].map(|(reply, answer)| {
+        let input = Input::Resend(steps.lane.clone(), Seq(1), None, reply);
+        assert!(steps.take(input).is_empty());
+        answer
+    });
+    let row = item.row(steps.lane.endpoint, DeliveryState::Success);
+    let (manual, _) = written(steps.take(Input::Recorded(row)));
+    for answer in &mut answers {
+        assert!(answer.try_recv().is_err(), "a crash would lose it");
+    }
+    steps.take(Input::Recorded(manual));
+    for answer in &mut answers {
+        assert!(answer.try_recv().is_ok());
+    }
 }
 
 #[test]

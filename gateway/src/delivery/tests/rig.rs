@@ -144,31 +144,7 @@ impl Rig {
     /// A new endpoint of the application.
     pub(crate) async fn endpoint(&self, url: &str, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let now = self.clock.now();
-        let mut endpoint = Endpoint {
-            id: EndpointId::generate(now),
-            app: self.app.id,
-            org: self.app.org,
-            uid: None,
-            url: url.to_owned(),
-            description: String::new(),
-            event_types: None,
-            channels: None,
-            disabled: false,
-            disabled_reason: None,
-            pause: PauseState::Running,
-            throttle_rate: None,
-            order: crate::domain::DeliveryOrder::default(),
-            metadata: BTreeMap::new(),
-            secrets: vec![EndpointSecret {
-                sealed: seal(SECRET),
-                expires_at: None,
-            }],
-            headers: None,
-            retry: None,
-            created_at: now,
-            updated_at: now,
-            failing_since: None,
-        };
+        let mut endpoint = endpoint_of(&self.app, url, now);
         change(&mut endpoint);
         self.store.insert(&endpoint, None).await.unwrap();
         endpoint
@@ -384,7 +360,35 @@ pub(crate) fn application(now: Timestamp) -> Application {
     }
 }
 
-fn vault() -> Vault {
+pub(crate) fn endpoint_of(app: &Application, url: &str, now: Timestamp) -> Endpoint {
+    Endpoint {
+        id: EndpointId::generate(now),
+        app: app.id,
+        org: app.org,
+        uid: None,
+        url: url.to_owned(),
+        description: String::new(),
+        event_types: None,
+        channels: None,
+        disabled: false,
+        disabled_reason: None,
+        pause: PauseState::Running,
+        throttle_rate: None,
+        order: crate::domain::DeliveryOrder::default(),
+        metadata: BTreeMap::new(),
+        secrets: vec![EndpointSecret {
+            sealed: seal(SECRET),
+            expires_at: None,
+        }],
+        headers: None,
+        retry: None,
+        created_at: now,
+        updated_at: now,
+        failing_since: None,
+    }
+}
+
+pub(crate) fn vault() -> Vault {
     Vault::new([KEY]).unwrap()
 }
 

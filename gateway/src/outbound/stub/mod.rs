@@ -4,11 +4,13 @@
 //! - `http2`: answers or resets HTTP/2 streams
 //! - `identity`: certificates
 //! - `dns`: a DNS server
+//! - `outside`: no socket at all, for simulations
 //! - `proxy`: an egress proxy
 
 mod dns;
 mod http2;
 mod identity;
+pub(crate) mod outside;
 mod proxy;
 mod receiver;
 

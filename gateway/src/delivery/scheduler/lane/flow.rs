@@ -140,6 +140,12 @@ impl Lane {
 
     /// The first moment at which time alone lets this lane do something that it can not do now.
     pub(in crate::delivery::scheduler) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let ahead = |moment: &Timestamp| *moment > now;
+        if self.is_spent() {
+            // To be forgotten then.
+            let ends = [self.rests_until, self.rate.wait(now)];
+            return ends.into_iter().flatten().filter(ahead).max();
+        }
         if self.spec.paused && self.closed.is_none() {
             return None;
         }
@@ -149,7 +155,6 @@ impl Lane {
         let allowed = (self.has_room() && self.window_len() > 0)
             .then(|| self.rate.wait(now))
             .flatten();
-        let ahead = |moment: &Timestamp| *moment > now;
         [rested, allowed, self.next_due]
             .into_iter()
             .flatten()

@@ -31,6 +31,12 @@ impl Lane {
             self.held.remove(&message),
             Some(Held::RecordingAgain | Held::InFlightAgain(_))
         );
+        if !again {
+            for reply in self.askers.remove(&message).unwrap_or_default() {
+                // Who asked may be gone.
+                reply.send(()).ok();
+            }
+        }
         let late = self.late.remove(&message);
         let rewrite = again || late.is_some();
         let (row, ticket) = match late {
