@@ -72,17 +72,21 @@ impl Gateway {
 
     /// A new application of the organization that is measured, without endpoints.
     pub(crate) async fn tenant(&self) -> Result<Tenant, Failure> {
-        self.tenant_of(ORGANIZATION).await
-    }
-
-    /// One of another organization.
-    pub(crate) async fn other_tenant(&self) -> Result<Tenant, Failure> {
-        self.tenant_of(OTHER_ORGANIZATION).await
-    }
-
-    async fn tenant_of(&self, organization: &str) -> Result<Tenant, Failure> {
-        let token = token(&self.binary, &data_dir(self.data.path()), organization).await?;
+        let token = self.token(ORGANIZATION).await?;
         Tenant::create(self.addr, token).await
+    }
+
+    /// For tenants of another organization.
+    pub(crate) async fn other_token(&self) -> Result<HeaderValue, Failure> {
+        self.token(OTHER_ORGANIZATION).await
+    }
+
+    async fn token(&self, organization: &str) -> Result<HeaderValue, Failure> {
+        token(&self.binary, &data_dir(self.data.path()), organization).await
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Waits until it has ended.
@@ -172,11 +176,7 @@ fn announced(line: &str) -> Option<SocketAddr> {
 }
 
 /// An organization's token, from the command line as a user gets it.
-async fn token(
-    binary: &Path,
-    data_dir: &Path,
-    organization: &str,
-) -> Result<HeaderValue, Failure> {
+async fn token(binary: &Path, data_dir: &Path, organization: &str) -> Result<HeaderValue, Failure> {
     let output = command(binary)
         .args(["token", "--org", organization, "--data-dir"])
         .arg(data_dir)

@@ -140,9 +140,7 @@ impl Dead {
     pub(crate) fn reserve() -> Result<Self, Failure> {
         let failed = || Failure::io("reserve an address");
         let socket = TcpSocket::new_v4().map_err(failed())?;
-        socket
-            .bind(([127, 0, 0, 1], 0).into())
-            .map_err(failed())?;
+        socket.bind(([127, 0, 0, 1], 0).into()).map_err(failed())?;
         Ok(Self {
             addr: socket.local_addr().map_err(failed())?,
             _reserved: socket,

@@ -275,7 +275,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(with_commas), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(with_commas),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 
     #[test]

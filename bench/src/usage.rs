@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::error::Failure;
 
-/// CPU time so far, user and system.
-#[derive(Clone, Copy, Debug)]
+/// CPU time so far, user and system; by default, that of a process that starts.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CpuTime(Duration);
 
 /// Bytes of memory.

@@ -49,9 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     }
     // Part of the figures must not replace all of them.
     if !options.quick && options.only.is_empty() {
-        bench
-            .arg("--results")
-            .arg(workspace.path("bench"));
+        bench.arg("--results").arg(workspace.path("bench"));
     }
     bench.args(&options.only);
     run_command(&mut bench)

@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
 use super::Round;
 use super::flow::{CALLERS, Flow, Meter};
 use crate::client::{self, Until};
@@ -17,6 +19,7 @@ use crate::payload::{self, Template};
 use crate::receiver::{Dead, Receiver, Silent};
 use crate::report::{Axis, Point, Unit, with_commas};
 use crate::tenant::{Endpoint, Tenant};
+use crate::usage::CpuTime;
 
 static WAITING: Axis = Axis {
     name: "backlog",
@@ -157,10 +160,13 @@ async fn end_and_start(round: &mut Round<'_>, name: &str, full: &mut Side) -> Re
         let listening = began.elapsed();
         full.flow(round, 1).closed(1).await?;
         let delivered = began.elapsed();
+        let used = full.gateway.cpu()?.since(CpuTime::default());
         for (figure, took) in [("listening", listening), ("first delivery", delivered)] {
             let figure = format!("{name}, {figure} after {label}");
             round.report.add(&figure, Unit::Time, took.as_secs_f64());
         }
+        let figure = format!("{name}, gateway's CPU until then");
+        round.report.add(&figure, Unit::Time, used.as_secs_f64());
         rest(&full.gateway).await?;
         memory(
             round,
@@ -271,18 +277,27 @@ struct Waiting {
 
 impl Waiting {
     async fn at(gateway: &Gateway, receiver: SocketAddr, paused: bool) -> Result<Self, Failure> {
-        let mut tenants = Vec::new();
+        let token = gateway.other_token().await?;
+        let addr = gateway.addr();
+        let mut creating = JoinSet::new();
         for _ in 0..APPLICATIONS {
-            let tenant = gateway.other_tenant().await?;
-            let endpoint = |number| Endpoint {
-                channel: Some(payload::channel(number % CHANNELS)),
-                paused,
-                ..Endpoint::default()
-            };
-            tenant
-                .endpoints((0..ENDPOINTS).map(|number| (receiver, endpoint(number))))
-                .await?;
-            tenants.push(tenant);
+            let token = token.clone();
+            creating.spawn(async move {
+                let tenant = Tenant::create(addr, token).await?;
+                let endpoint = |number| Endpoint {
+                    channel: Some(payload::channel(number % CHANNELS)),
+                    paused,
+                    ..Endpoint::default()
+                };
+                tenant
+                    .endpoints((0..ENDPOINTS).map(|number| (receiver, endpoint(number))))
+                    .await?;
+                Ok::<_, Failure>(tenant)
+            });
+        }
+        let mut tenants = Vec::new();
+        while let Some(created) = creating.join_next().await {
+            tenants.push(created.expect("creating a tenant does not panic")?);
         }
         Ok(Self {
             tenants,

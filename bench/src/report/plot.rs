@@ -50,7 +50,9 @@ pub(super) fn svg(title: &str, panels: &[Drawn]) -> String {
     );
     for (number, Drawn(elements)) in panels.iter().enumerate() {
         let x = WIDTH * number as f64;
-        text.push_str(&format!("<g transform=\"translate({x} {TITLE})\">\n{elements}</g>\n"));
+        text.push_str(&format!(
+            "<g transform=\"translate({x} {TITLE})\">\n{elements}</g>\n"
+        ));
     }
     text.push_str("</svg>\n");
     text

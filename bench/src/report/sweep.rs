@@ -76,9 +76,11 @@ impl Sweep {
                 .collect(),
         };
         let rate = panel("deliveries a second", Unit::PerSecond, |point| point.rate);
-        let p99 = panel("end to end, p99, at half of that rate", Unit::Time, |point| {
-            point.p99
-        });
+        let p99 = panel(
+            "end to end, p99, at half of that rate",
+            Unit::Time,
+            |point| point.p99,
+        );
         plot::svg(self.axis.title, &[rate.drawn(), p99.drawn()])
     }
 

@@ -32,8 +32,14 @@ const TARGETS: &[Target] = &[
     below("1,000,000 at silent receivers, memory", 300e6),
     ratio("1,000,000 at silent receivers, accepts", 0.8, None),
     ratio("1,000,000 at silent receivers, deliveries", 0.8, None),
-    below("1,000,000 at silent receivers, first delivery after a kill", 5.0),
-    below("1,000,000 at silent receivers, first delivery after a clean end", 5.0),
+    below(
+        "1,000,000 at silent receivers, first delivery after a kill",
+        5.0,
+    ),
+    below(
+        "1,000,000 at silent receivers, first delivery after a clean end",
+        5.0,
+    ),
     // Chosen: what a process takes whose tasks all sleep, as far as the kernel's clock ticks can tell.
     below("10,000 dead endpoints, idle gateway", 0.005),
 ];
@@ -54,7 +60,9 @@ const fn below(figure: &'static str, most: f64) -> Target {
 
 /// Lines of Markdown; only the figures that were measured.
 pub(super) fn table(figures: &[Figure]) -> String {
-    let mut text = "| figure | value | ratio | by CPU | target | met |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| figure | value | ratio | by CPU | target | met |\n|---|---|---|---|---|---|\n"
+            .to_owned();
     for Target { figure, goal } in TARGETS {
         let Some(found) = figures.iter().find(|found| found.name == *figure) else {
             continue;
@@ -92,11 +100,19 @@ mod tests {
     #[test]
     fn a_target_is_met_or_not() {
         let mut report = Report::default();
-        report.compare("deliveries, 1 endpoint", Unit::PerSecond, 130.0, "raw client", 1000.0);
+        report.compare(
+            "deliveries, 1 endpoint",
+            Unit::PerSecond,
+            130.0,
+            "raw client",
+            1000.0,
+        );
         report.add("half rate, accept, p50", Unit::Time, 0.004);
         let table = report.targets();
         assert!(
-            table.contains("| deliveries, 1 endpoint | 130/s | 0.130 |  | at least 0.12, then 0.20 | yes |"),
+            table.contains(
+                "| deliveries, 1 endpoint | 130/s | 0.130 |  | at least 0.12, then 0.20 | yes |"
+            ),
             "{table}"
         );
         assert!(
