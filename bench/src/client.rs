@@ -2,6 +2,8 @@
 //! are connections, and no pool whose locks would be measured too.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,9 +13,21 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::Failure;
+use crate::payload::Template;
+
+/// Connections that share an open loop. Chosen: far more than are busy at once unless the gateway stalls.
+const SENDERS: usize = 128;
+
+/// The answers that ask to come back.
+const TOO_MANY: u16 = 429;
+const UNAVAILABLE: u16 = 503;
+
+/// Chosen: well below the second that the gateway asks for, so that what keeps it busy is never the client's patience.
+const COME_BACK: Duration = Duration::from_millis(20);
 
 /// Where and as whom to post.
 #[derive(Clone, Debug)]
@@ -66,11 +80,20 @@ impl Connection {
         Ok(Self { sender, host })
     }
 
-    /// Posts JSON and reads the whole answer.
+    /// Posts JSON and reads the whole answer. Comes back when it is told to.
     pub(crate) async fn post(&mut self, target: &Target, body: Bytes) -> Result<(), Failure> {
-        self.send(Method::POST, target, "application/json", body)
-            .await
-            .map(drop)
+        loop {
+            let sent = self
+                .send(Method::POST, target, "application/json", body.clone())
+                .await;
+            match sent {
+                Err(Failure::Refused {
+                    status: TOO_MANY | UNAVAILABLE,
+                    ..
+                }) => tokio::time::sleep(COME_BACK).await,
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// Sends a request and reads the whole answer.
@@ -111,14 +134,14 @@ impl Connection {
     }
 }
 
-/// Posts from `callers` connections at once, each sending as soon as it has its answer. `body` is given the microseconds
-/// since `start`.
+/// Posts from `callers` connections at once, each sending as soon as it has its answer. The stamps are microseconds since
+/// `start`.
 pub(crate) async fn post(
     target: &Target,
     callers: usize,
     until: Until,
     start: Instant,
-    body: fn(u64) -> Bytes,
+    body: &Template,
 ) -> Result<Load, Failure> {
     let mut connections = Vec::new();
     for _ in 0..callers {
@@ -126,34 +149,92 @@ pub(crate) async fn post(
     }
     let mut running = JoinSet::new();
     let began = Instant::now();
-    for (number, mut connection) in (0_u64..).zip(connections) {
-        let target = target.clone();
-        let share = match until {
-            Until::Elapsed(_) => u64::MAX,
-            Until::Sent(all) => all / callers as u64 + u64::from(number < all % callers as u64),
+    for (first, mut connection) in (0_u64..).zip(connections) {
+        let (target, body) = (target.clone(), body.clone());
+        let numbers = match until {
+            Until::Elapsed(_) => first..u64::MAX,
+            Until::Sent(all) => first..all,
         };
         running.spawn(async move {
             let mut times = Vec::new();
-            while (times.len() as u64) < share {
+            for number in numbers.step_by(callers) {
                 if matches!(until, Until::Elapsed(limit) if began.elapsed() >= limit) {
                     break;
                 }
                 let sent = Instant::now();
-                let body = body(micros(sent - start));
-                connection.post(&target, body).await?;
+                let stamped = body.stamped(number, micros(sent - start));
+                connection.post(&target, stamped).await?;
                 times.push(sent.elapsed());
             }
             Ok::<_, Failure>(times)
         });
     }
-    let mut times = Vec::new();
-    while let Some(done) = running.join_next().await {
-        times.extend(done.expect("a caller does not panic")?);
-    }
+    let times = all_times(running).await?;
     Ok(Load {
         elapsed: began.elapsed(),
         times,
     })
+}
+
+/// Posts `rate` messages a second, spread evenly, each when it is due, whether or not earlier ones have been answered: a
+/// server that stalls pays for all who had to wait. Times and stamps count from when a message was due, not from when it
+/// got its turn.
+pub(crate) async fn post_when_due(
+    target: &Target,
+    rate: f64,
+    messages: u64,
+    start: Instant,
+    body: &Template,
+) -> Result<Vec<Duration>, Failure> {
+    let mut connections = Vec::new();
+    for _ in 0..SENDERS {
+        connections.push(Connection::open(target.addr).await?);
+    }
+    let turns = Arc::new(Semaphore::new(0));
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let due = move |number: u64| began + Duration::from_secs_f64(number as f64 / rate);
+    let mut senders = JoinSet::new();
+    for mut connection in connections {
+        let (target, body) = (target.clone(), body.clone());
+        let (turns, next) = (Arc::clone(&turns), Arc::clone(&next));
+        senders.spawn(async move {
+            let mut times = Vec::new();
+            // Closed when all messages have had their turn.
+            while let Ok(turn) = turns.acquire().await {
+                turn.forget();
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let due = due(number);
+                let stamped = body.stamped(number, micros(due - start));
+                connection.post(&target, stamped).await?;
+                times.push(due.elapsed());
+                if number + 1 == messages {
+                    turns.close();
+                }
+            }
+            Ok::<_, Failure>(times)
+        });
+    }
+    // A thread of its own, since the runtime's timers round up to a millisecond.
+    let pacer = tokio::task::spawn_blocking(move || {
+        for number in 0..messages {
+            std::thread::sleep(due(number).saturating_duration_since(Instant::now()));
+            turns.add_permits(1);
+        }
+    });
+    let times = all_times(senders).await;
+    pacer.await.expect("the pacer does not panic");
+    times
+}
+
+async fn all_times(
+    mut callers: JoinSet<Result<Vec<Duration>, Failure>>,
+) -> Result<Vec<Duration>, Failure> {
+    let mut times = Vec::new();
+    while let Some(done) = callers.join_next().await {
+        times.extend(done.expect("a caller does not panic")?);
+    }
+    Ok(times)
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {

@@ -34,6 +34,10 @@ pub(crate) enum Failure {
         came: u64,
         seconds: u64,
     },
+    #[error("{file} does not say what it should")]
+    Unreadable { file: String },
+    #[error("the gateway has not come to rest within {seconds} s")]
+    Restless { seconds: u64 },
     #[error("the sandbox does not start")]
     Sandbox(#[from] SandboxError),
     #[error("the sandbox does not take the plugin redact")]

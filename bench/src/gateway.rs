@@ -1,116 +1,103 @@
-//! The gateway as a process of its own, on a fresh data directory and a port that it picks, and the tenants to measure
-//! with.
+//! The gateway as a process of its own, on a fresh data directory and a port that it picks. It can be ended and started
+//! again on what it left.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use bytes::Bytes;
-use hyper::Method;
 use hyper::header::HeaderValue;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::{Connection, Target};
 use crate::error::Failure;
-use crate::payload;
+use crate::tenant::Tenant;
+use crate::usage::{CpuTime, Memory};
 
 /// The first line on the gateway's standard output, before the address.
 const ANNOUNCEMENT: &str = "listening on http://";
 
+/// Who the measured tenants belong to.
 const ORGANIZATION: &str = "org_23rb8YdGqMT0qIzpgGwdXfHirMu";
 
-const JSON: &str = "application/json";
+/// Who the tenants beside them belong to.
+const OTHER_ORGANIZATION: &str = "org_23rb8YdGqMT0qIzpgGwdXfHirMv";
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
+    binary: PathBuf,
+    /// Given to `serve` beside the usual.
+    arguments: Vec<String>,
     process: Child,
+    id: u32,
     addr: SocketAddr,
-    authorization: HeaderValue,
     /// Removed with the gateway.
-    _data: TempDir,
+    data: TempDir,
 }
 
-/// An application.
-#[derive(Debug)]
-pub(crate) struct Tenant {
-    addr: SocketAddr,
-    authorization: HeaderValue,
-    id: String,
+/// How a gateway ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// It is asked to, and finishes what is under way.
+    Clean,
+    /// It has no say in it.
+    Killed,
 }
 
 impl Gateway {
     pub(crate) async fn start(binary: &Path, disk: &Path) -> Result<Self, Failure> {
+        Self::start_with(binary, disk, &[]).await
+    }
+
+    pub(crate) async fn start_with(
+        binary: &Path,
+        disk: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, Failure> {
         let data = TempDir::with_prefix_in("hookmill-bench-", disk)
             .map_err(Failure::io("make a data directory"))?;
-        let log_file = data.path().join("log");
-        let log =
-            std::fs::File::create(&log_file).map_err(Failure::io("make a file for the log"))?;
-        let data_dir = data.path().join("data");
-        let mut process = command(binary)
-            .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--allow-subnet", "127.0.0.0/8"])
-            .arg("--data-dir")
-            .arg(&data_dir)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(Failure::io("start the gateway"))?;
-        let stdout = process.stdout.take().expect("stdout was given a pipe");
-        let mut lines = BufReader::new(stdout).lines();
-        let first = lines
-            .next_line()
-            .await
-            .map_err(Failure::io("read from the gateway"))?;
-        let Some(addr) = first.as_deref().and_then(announced) else {
-            let said =
-                first.unwrap_or_default() + &std::fs::read_to_string(log_file).unwrap_or_default();
-            return Err(Failure::NoGateway { said });
-        };
-        // Nobody reads the rest, and a full pipe must not stop the gateway.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let authorization = token(binary, &data_dir).await?;
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+        let (process, id, addr) = serve(binary, &arguments, any_port, data.path()).await?;
         Ok(Self {
+            binary: binary.to_path_buf(),
+            arguments,
             process,
+            id,
             addr,
-            authorization,
-            _data: data,
+            data,
         })
     }
 
-    /// A new application, without endpoints.
+    /// A new application of the organization that is measured, without endpoints.
     pub(crate) async fn tenant(&self) -> Result<Tenant, Failure> {
-        let mut tenant = Tenant {
-            addr: self.addr,
-            authorization: self.authorization.clone(),
-            id: String::new(),
-        };
-        let created = tenant
-            .call(
-                Method::POST,
-                "/api/v1/app",
-                JSON,
-                json!({ "name": "bench" }),
-            )
-            .await?;
-        tenant.id = text(&created, "id")?;
-        Ok(tenant)
+        let token = self.token(ORGANIZATION).await?;
+        Tenant::create(self.addr, token).await
     }
 
-    /// Asks it to end, and waits until it has.
-    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        let pid = self
-            .process
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid {
+    /// For tenants of another organization.
+    pub(crate) async fn other_token(&self) -> Result<HeaderValue, Failure> {
+        self.token(OTHER_ORGANIZATION).await
+    }
+
+    async fn token(&self, organization: &str) -> Result<HeaderValue, Failure> {
+        token(&self.binary, &data_dir(self.data.path()), organization).await
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn stop(&mut self, how: End) -> Result<(), Failure> {
+        let signal = match how {
+            End::Clean => Signal::TERM,
+            End::Killed => Signal::KILL,
+        };
+        if let Some(pid) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
             // One that has ended already needs no signal.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
         self.process
             .wait()
@@ -118,87 +105,63 @@ impl Gateway {
             .map_err(Failure::io("wait for the gateway's end"))
             .map(drop)
     }
-}
 
-impl Tenant {
-    /// Where its messages are posted.
-    pub(crate) fn messages(&self) -> Target {
-        self.target(format!("/api/v1/app/{}/msg", self.id))
+    /// Starts one that was stopped, on its data and at its address.
+    pub(crate) async fn start_again(&mut self) -> Result<(), Failure> {
+        let (process, id, _) =
+            serve(&self.binary, &self.arguments, self.addr, self.data.path()).await?;
+        (self.process, self.id) = (process, id);
+        Ok(())
     }
 
-    /// A new endpoint at this receiver, with this plugin in its chain if one is given.
-    pub(crate) async fn endpoint(
-        &self,
-        receiver: SocketAddr,
-        redact: Option<&Bytes>,
-    ) -> Result<(), Failure> {
-        let endpoints = format!("/api/v1/app/{}/endpoint", self.id);
-        let created = self
-            .call(
-                Method::POST,
-                &endpoints,
-                JSON,
-                json!({ "url": format!("http://{receiver}/") }),
-            )
-            .await?;
-        let Some(wasm) = redact else {
-            return Ok(());
-        };
-        let upload = self.target("/api/v1/plugin?name=redact".to_owned());
-        Connection::open(self.addr)
-            .await?
-            .send(Method::POST, &upload, "application/wasm", wasm.clone())
-            .await?;
-        let config: Value =
-            serde_json::from_str(payload::REDACT_CONFIG).expect("a constant of ours is JSON");
-        let chain =
-            json!({ "chain": [{ "plugin": "redact", "version": "latest", "config": config }] });
-        let path = format!("{endpoints}/{}/plugin-chain", text(&created, "id")?);
-        self.call(Method::PUT, &path, JSON, chain).await.map(drop)
+    pub(crate) fn cpu(&self) -> Result<CpuTime, Failure> {
+        CpuTime::of(self.id)
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        content_type: &'static str,
-        body: Value,
-    ) -> Result<(String, Value), Failure> {
-        let asked = format!("{method} {path}");
-        let target = self.target(path.to_owned());
-        let mut connection = Connection::open(self.addr).await?;
-        let answer = connection
-            .send(method, &target, content_type, Bytes::from(body.to_string()))
-            .await?;
-        match serde_json::from_slice(&answer) {
-            Ok(json) => Ok((asked, json)),
-            Err(_) => Err(Failure::Unexpected {
-                asked,
-                missing: "JSON",
-                body: String::from_utf8_lossy(&answer).into_owned(),
-            }),
-        }
-    }
-
-    fn target(&self, path: String) -> Target {
-        Target {
-            addr: self.addr,
-            path,
-            authorization: Some(self.authorization.clone()),
-        }
+    pub(crate) fn memory(&self) -> Result<Memory, Failure> {
+        Memory::of(self.id)
     }
 }
 
-/// A text field of an answer.
-fn text((asked, json): &(String, Value), field: &'static str) -> Result<String, Failure> {
-    json[field]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::Unexpected {
-            asked: asked.clone(),
-            missing: field,
-            body: json.to_string(),
-        })
+/// Runs until it says where it listens.
+async fn serve(
+    binary: &Path,
+    arguments: &[String],
+    listen: SocketAddr,
+    folder: &Path,
+) -> Result<(Child, u32, SocketAddr), Failure> {
+    let log_file = folder.join("log");
+    let log = std::fs::File::create(&log_file).map_err(Failure::io("make a file for the log"))?;
+    let mut process = command(binary)
+        .arg("serve")
+        .args(["--allow-subnet", "127.0.0.0/8", "--listen"])
+        .arg(listen.to_string())
+        .arg("--data-dir")
+        .arg(data_dir(folder))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(Failure::io("start the gateway"))?;
+    let stdout = process.stdout.take().expect("stdout was given a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let first = lines
+        .next_line()
+        .await
+        .map_err(Failure::io("read from the gateway"))?;
+    let (Some(addr), Some(id)) = (first.as_deref().and_then(announced), process.id()) else {
+        let said =
+            first.unwrap_or_default() + &std::fs::read_to_string(log_file).unwrap_or_default();
+        return Err(Failure::NoGateway { said });
+    };
+    // Nobody reads the rest, and a full pipe must not stop the gateway.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok((process, id, addr))
+}
+
+fn data_dir(folder: &Path) -> PathBuf {
+    folder.join("data")
 }
 
 /// The binary with its default settings, whatever this program's environment says.
@@ -212,10 +175,10 @@ fn announced(line: &str) -> Option<SocketAddr> {
     line.strip_prefix(ANNOUNCEMENT)?.trim().parse().ok()
 }
 
-/// The organization's token, from the command line as a user gets it.
-async fn token(binary: &Path, data_dir: &Path) -> Result<HeaderValue, Failure> {
+/// An organization's token, from the command line as a user gets it.
+async fn token(binary: &Path, data_dir: &Path, organization: &str) -> Result<HeaderValue, Failure> {
     let output = command(binary)
-        .args(["token", "--org", ORGANIZATION, "--data-dir"])
+        .args(["token", "--org", organization, "--data-dir"])
         .arg(data_dir)
         .output()
         .await

@@ -6,11 +6,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`client`] | connections that post and wait for the answer |
-//! | [`receiver`] | the cheapest receiver there is: it counts |
-//! | [`gateway`] | the gateway's process and its tenants |
-//! | [`payload`] | the 1 KiB that everything is measured with |
+//! | [`receiver`] | the cheapest receivers there are: one counts, one is silent, one is not there |
+//! | [`gateway`] | the gateway's process |
+//! | [`tenant`] | an application to measure with |
+//! | [`payload`] | what everything is measured with |
 //! | [`measure`] | a file for each measured thing |
-//! | [`report`] | medians, spreads and ratios as a table |
+//! | [`usage`] | CPU time and memory of a process |
+//! | [`report`] | medians, spreads, ratios, targets and plots |
 //! | [`machine`] | what all of it ran on |
 
 mod client;
@@ -21,15 +23,19 @@ mod measure;
 mod payload;
 mod receiver;
 mod report;
+mod tenant;
+mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use crate::error::Failure;
+use crate::machine::Machine;
 use crate::measure::{Effort, Round};
-use crate::report::Report;
+use crate::report::{Report, Sweep};
 
 /// `cargo xtask bench` builds and passes the paths.
 #[derive(Debug, Parser)]
@@ -46,10 +52,10 @@ struct Arguments {
     /// One short round
     #[arg(long)]
     quick: bool,
-    /// Write the table to this file too
+    /// Write the tables to `RESULTS.md` in this folder, and the plots beside it
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Only these: accept, deliver, latency, plugin (baselines are always taken)
+    /// Only these: accept, deliver, latency, plugin, sweep, backlog
     only: Vec<String>,
 }
 
@@ -80,23 +86,51 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         Effort::FULL
     };
+    let machine = Machine::describe(&arguments.disk);
+    if let Some(warning) = machine.warning() {
+        eprintln!("{warning}");
+    }
+    let start = Instant::now();
     let mut report = Report::default();
-    for number in 1..=effort.rounds {
-        eprintln!("round {number} of {}", effort.rounds);
+    for number in 0..effort.rounds {
+        eprintln!("round {} of {}", number + 1, effort.rounds);
         let mut round = Round {
             effort: &effort,
+            number,
             gateway: &arguments.gateway,
             plugins: &arguments.plugins,
             disk: &arguments.disk,
             report: &mut report,
+            raw: None,
+            start,
         };
         round.run(&arguments.only).await?;
     }
-    let text = format!("{}\n{report}", machine::describe(&arguments.disk));
-    println!("{text}");
-    if let Some(path) = &arguments.results {
-        let page = format!("{}{text}", report::PREFACE);
-        std::fs::write(path, page).map_err(Failure::io("write the results"))?;
+    let page = page(&machine, &report, start.elapsed());
+    println!("{page}");
+    match &arguments.results {
+        Some(folder) => write(folder, &page, &report).map_err(Failure::io("write the results")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn page(machine: &Machine, report: &Report, took: Duration) -> String {
+    let warning = machine
+        .warning()
+        .map_or_else(String::new, |warning| format!("\n{warning}\n"));
+    let sweeps: String = report.sweeps().iter().map(Sweep::page).collect();
+    format!(
+        "{}{}- The run took {} s\n{warning}\n## Targets\n\n{}\n## Figures\n\n{report}\n{sweeps}",
+        report::PREFACE,
+        machine.lines(),
+        took.as_secs(),
+        report.targets()
+    )
+}
+
+fn write(folder: &Path, page: &str, report: &Report) -> std::io::Result<()> {
+    for sweep in report.sweeps() {
+        std::fs::write(folder.join(sweep.file_name()), sweep.svg())?;
+    }
+    std::fs::write(folder.join("RESULTS.md"), page.trim_end().to_owned() + "\n")
 }

@@ -1,5 +1,6 @@
-//! The cheapest receiver there is: it reads the body, counts, and answers 200 over kept-alive HTTP/1.1. Its cost is in
-//! every figure, the raw client's too.
+//! The cheapest receivers there are. One reads the body, counts, notes how long it was on its way, and answers 200 over
+//! kept-alive HTTP/1.1: its cost is in every figure, the raw client's too. One takes connections and never answers. One is
+//! not there.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::io::sink;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -37,22 +39,12 @@ struct Shared {
     reached: Notify,
     /// What payloads' time stamps count from.
     start: Instant,
-    /// Microseconds from sent to received, where the receiver was started to keep them.
-    ways: Option<Mutex<Vec<u64>>>,
+    /// Microseconds from sent to received.
+    ways: Mutex<Vec<u64>>,
 }
 
 impl Receiver {
-    /// One that counts only.
-    pub(crate) async fn counting(start: Instant) -> Result<Self, Failure> {
-        Self::start(start, None).await
-    }
-
-    /// One that also keeps how long each payload was on its way.
-    pub(crate) async fn timing(start: Instant) -> Result<Self, Failure> {
-        Self::start(start, Some(Mutex::default())).await
-    }
-
-    async fn start(start: Instant, ways: Option<Mutex<Vec<u64>>>) -> Result<Self, Failure> {
+    pub(crate) async fn start(start: Instant) -> Result<Self, Failure> {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .map_err(Failure::io("bind the receiver"))?;
@@ -64,7 +56,7 @@ impl Receiver {
             goal: AtomicU64::new(u64::MAX),
             reached: Notify::new(),
             start,
-            ways,
+            ways: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self {
@@ -94,16 +86,65 @@ impl Receiver {
             })
     }
 
-    /// How long the payloads so far were on their way.
-    pub(crate) fn ways(&self) -> Vec<Duration> {
-        let kept = self
+    /// How long the payloads since the last call were on their way.
+    pub(crate) fn take_ways(&self) -> Vec<Duration> {
+        let mut ways = self
             .shared
             .ways
-            .as_ref()
-            .map(|ways| ways.lock().unwrap_or_else(PoisonError::into_inner));
-        kept.iter()
-            .flat_map(|ways| ways.iter().copied().map(Duration::from_micros))
-            .collect()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ways = std::mem::take(&mut *ways).into_iter();
+        ways.map(Duration::from_micros).collect()
+    }
+}
+
+/// One that takes connections and never answers.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    pub(crate) addr: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Silent {
+    pub(crate) async fn start() -> Result<Self, Failure> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .map_err(Failure::io("bind the receiver"))?;
+        let addr = listener
+            .local_addr()
+            .map_err(Failure::io("bind the receiver"))?;
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // Until the sender gives up.
+                tokio::spawn(async move { tokio::io::copy(&mut stream, &mut sink()).await });
+            }
+        });
+        Ok(Self { addr, accepting })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// An address that refuses connections: reserved, so that nobody takes it, by a socket that does not listen.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    pub(crate) addr: SocketAddr,
+    _reserved: TcpSocket,
+}
+
+impl Dead {
+    pub(crate) fn reserve() -> Result<Self, Failure> {
+        let failed = || Failure::io("reserve an address");
+        let socket = TcpSocket::new_v4().map_err(failed())?;
+        socket.bind(([127, 0, 0, 1], 0).into()).map_err(failed())?;
+        Ok(Self {
+            addr: socket.local_addr().map_err(failed())?,
+            _reserved: socket,
+        })
     }
 }
 
@@ -136,13 +177,10 @@ async fn take(
         // Cut off: not received, so not counted.
         return Ok(Response::new(Empty::new()));
     };
-    if let Some(ways) = &shared.ways
-        && let Some(sent) = payload::sent_at(&body.to_bytes())
-    {
+    if let Some(sent) = payload::sent_at(&body.to_bytes()) {
         let way = micros(shared.start.elapsed()).saturating_sub(sent);
-        ways.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(way);
+        let mut ways = shared.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.push(way);
     }
     let count = shared.count.fetch_add(1, Ordering::SeqCst) + 1;
     if count >= shared.goal.load(Ordering::SeqCst) {

@@ -1,16 +1,28 @@
-//! Collects figures over the rounds and prints them: median, spread, and the median of the ratios to the baseline of the
-//! same round. Pure.
+//! Collects figures over the rounds and writes them down: median, spread, the median of the ratios to the baseline of the
+//! same round, and what a delivery cost in CPU time. Pure.
+//!
+//! - `targets`: what the figures are meant to reach
+//! - `sweep`: figures against a size, with their plot
+
+pub(crate) mod plot;
+mod sweep;
+mod targets;
 
 use std::fmt;
 use std::time::Duration;
+
+pub(crate) use sweep::{Axis, Point, Sweep};
 
 /// The head of the results' file.
 pub(crate) const PREFACE: &str = "\
 # Measured
 
-`cargo xtask bench` writes this page. Client, receiver and gateway share one machine, the payload is 1 KiB, and every
-ratio is to a baseline of the same round: for rates the raw client, which posts the same payload straight to the same
-receiver; for accepts also the disk's own syncs. A ratio says more than its figure, since machines differ.
+`cargo xtask bench` writes this page and its plots. Client, receiver and gateway share one machine, and the payload is
+1 KiB unless it says otherwise. Every ratio is to a baseline of the same round, taken right before and right after: for
+rates the raw client, which posts the same payload straight to the same receiver; for accepts also the disk's own syncs; for
+a store with a backlog a second gateway with an empty one. A ratio says more than its figure, since machines differ.
+\"By CPU\" is the CPU time of one post of the raw client with its receiver, divided by that of one delivery with gateway,
+client and receiver: the ratio that an otherwise idle machine gives, whatever else ran on this one.
 
 ";
 
@@ -20,11 +32,25 @@ pub(crate) enum Unit {
     PerSecond,
     /// Given in seconds.
     Time,
+    Bytes,
+    /// Of one core.
+    Core,
+}
+
+/// What was used for one delivery or accept, of a whole measurement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) gateway: Duration,
+    /// Client and receiver.
+    pub(crate) bench: Duration,
+    /// CPU time of one post of the raw client, over that of one of these.
+    pub(crate) by_cpu: f64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     figures: Vec<Figure>,
+    sweeps: Vec<Sweep>,
 }
 
 #[derive(Debug)]
@@ -34,6 +60,7 @@ struct Figure {
     values: Vec<f64>,
     /// What it is compared with, and the ratio of each round.
     against: Option<(&'static str, Vec<f64>)>,
+    costs: Vec<Cost>,
 }
 
 impl Report {
@@ -61,6 +88,11 @@ impl Report {
             .push(value / baseline);
     }
 
+    /// What one of a figure that is there cost in this round.
+    pub(crate) fn cost(&mut self, name: &str, unit: Unit, cost: Cost) {
+        self.figure(name, unit).costs.push(cost);
+    }
+
     /// The 50th and the 99th percentile of one round's times.
     pub(crate) fn add_times(&mut self, name: &str, mut times: Vec<Duration>) {
         times.sort_unstable();
@@ -69,6 +101,29 @@ impl Report {
                 self.add(&format!("{name}, {label}"), Unit::Time, time.as_secs_f64());
             }
         }
+    }
+
+    /// One measurement at one place of a sweep.
+    pub(crate) fn sweep(&mut self, axis: &'static Axis, x: u64, point: Point) {
+        eprintln!("  {} {x}: {point}", axis.name);
+        let at = self
+            .sweeps
+            .iter()
+            .position(|sweep| sweep.axis.name == axis.name)
+            .unwrap_or_else(|| {
+                self.sweeps.push(Sweep::new(axis));
+                self.sweeps.len() - 1
+            });
+        self.sweeps[at].add(x, point);
+    }
+
+    pub(crate) fn sweeps(&self) -> &[Sweep] {
+        &self.sweeps
+    }
+
+    /// What was reached of what is meant to be.
+    pub(crate) fn targets(&self) -> String {
+        targets::table(&self.figures)
     }
 
     fn figure(&mut self, name: &str, unit: Unit) -> &mut Figure {
@@ -82,10 +137,26 @@ impl Report {
                     unit,
                     values: Vec::new(),
                     against: None,
+                    costs: Vec::new(),
                 });
                 self.figures.len() - 1
             });
         &mut self.figures[at]
+    }
+}
+
+impl Figure {
+    fn ratio(&self) -> Option<f64> {
+        self.against.as_ref().map(|(_, ratios)| median(ratios))
+    }
+
+    fn cost(&self, of: impl Fn(&Cost) -> f64) -> Option<f64> {
+        let costs: Vec<f64> = self.costs.iter().map(of).collect();
+        (!costs.is_empty()).then(|| median(&costs))
+    }
+
+    fn by_cpu(&self) -> Option<f64> {
+        self.cost(|cost| cost.by_cpu)
     }
 }
 
@@ -108,6 +179,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The lowest and the highest.
+fn span(values: &[f64]) -> (f64, f64) {
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (low, high)
+}
+
 fn written(unit: Unit, value: f64) -> String {
     match unit {
         Unit::PerSecond if value >= 100.0 => format!("{value:.0}/s"),
@@ -115,37 +193,51 @@ fn written(unit: Unit, value: f64) -> String {
         Unit::Time if value < 1e-3 => format!("{:.1} us", value * 1e6),
         Unit::Time if value < 1.0 => format!("{:.2} ms", value * 1e3),
         Unit::Time => format!("{value:.2} s"),
+        Unit::Bytes => format!("{:.0} MB", value / 1e6),
+        Unit::Core => format!("{:.1} % of a core", value * 100.0),
     }
+}
+
+/// 10000 as 10,000.
+pub(crate) fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// The cell of a figure that may be missing.
+fn cell(value: Option<f64>, write: impl FnOnce(f64) -> String) -> String {
+    value.map_or_else(String::new, write)
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| figure | median | lowest to highest | rounds | ratio |"
+            "| figure | median | lowest to highest | rounds | ratio | by CPU | CPU, gateway | CPU, client and receiver |"
         )?;
-        writeln!(f, "|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for figure in &self.figures {
-            let low = figure.values.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = figure
-                .values
-                .iter()
-                .copied()
-                .fold(f64::NEG_INFINITY, f64::max);
+            let (low, high) = span(&figure.values);
             let ratio = figure
                 .against
                 .as_ref()
                 .map_or_else(String::new, |(with, ratios)| {
                     format!("{:.3} of the {with}", median(ratios))
                 });
+            let time = |seconds| written(Unit::Time, seconds);
             writeln!(
                 f,
-                "| {} | {} | {} to {} | {} | {ratio} |",
+                "| {} | {} | {} to {} | {} | {ratio} | {} | {} | {} |",
                 figure.name,
                 written(figure.unit, median(&figure.values)),
                 written(figure.unit, low),
                 written(figure.unit, high),
                 figure.values.len(),
+                cell(figure.by_cpu(), |ratio| format!("{ratio:.3}")),
+                cell(figure.cost(|cost| cost.gateway.as_secs_f64()), time),
+                cell(figure.cost(|cost| cost.bench.as_secs_f64()), time),
             )?;
         }
         Ok(())
@@ -178,6 +270,14 @@ mod tests {
         assert!(
             table.contains("| accepts | 150/s | 100/s to 200/s | 2 | 0.100 of the raw client |"),
             "{table}"
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(with_commas),
+            ["0", "999", "1,000", "1,234,567"]
         );
     }
 

@@ -10,14 +10,14 @@ use crate::workspace::Workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// One short run of each figure, under two minutes, printed only
+    /// One short run of each figure, under two minutes on an idle machine, printed only
     #[arg(long)]
     quick: bool,
     /// Where the data directories are made: the disk that is measured; `target/` unless given, since the system's temporary
     /// folder is often in memory, where a sync costs nothing
     #[arg(long)]
     disk: Option<PathBuf>,
-    /// Only these beside the baselines: plugin, accept, deliver, latency; printed only
+    /// Only these: plugin, accept, deliver, latency, sweep, backlog; printed only
     only: Vec<String>,
 }
 
@@ -49,9 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     }
     // Part of the figures must not replace all of them.
     if !options.quick && options.only.is_empty() {
-        bench
-            .arg("--results")
-            .arg(workspace.path("bench/RESULTS.md"));
+        bench.arg("--results").arg(workspace.path("bench"));
     }
     bench.args(&options.only);
     run_command(&mut bench)

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use super::Round;
 use crate::error::Failure;
-use crate::payload;
+use crate::payload::{self, Template};
 use crate::report::Unit;
 
 /// Syncs a second.
 pub(super) fn run(round: &mut Round<'_>) -> Result<f64, Failure> {
     let mut file: File =
         tempfile::tempfile_in(round.disk).map_err(Failure::io("make a file to sync"))?;
-    let payload = payload::at(0);
+    let payload = Template::payload(payload::SIZE).stamped(0, 0);
     let started = Instant::now();
     let mut syncs = 0_u32;
     while started.elapsed() < round.effort.time {

@@ -1,12 +1,21 @@
-//! A file for each measured thing, and the order of a round. Baselines come first in every round: what follows is
-//! compared with them.
+//! A file for each measured thing, and the order of a round. The raw client is measured before and after whatever is
+//! compared with it, since a machine's speed drifts.
+//!
+//! - `raw`, `disk`: baselines
+//! - `plugin`, `accept`, `deliver`, `latency`: the gateway alone with its work
+//! - `sweep`: against the number of endpoints and the size of a payload
+//! - `backlog`: beside a million deliveries that wait, and against their number
+//! - `flow`: what one tenant's deliveries are measured with
 
 mod accept;
+mod backlog;
 mod deliver;
 mod disk;
+mod flow;
 mod latency;
 mod plugin;
 mod raw;
+mod sweep;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,77 +23,88 @@ use std::time::{Duration, Instant};
 use crate::error::Failure;
 use crate::gateway::Gateway;
 use crate::report::Report;
+use raw::Raw;
 
-/// How long and how often. Chosen so that a quick round takes about a minute on two cores, and all rounds of a full run
-/// about ten minutes.
+/// How long and how often. Chosen so that a quick run takes under two minutes on two cores, and a full one under twenty.
 #[derive(Debug)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
-    /// Of each closed loop and of the open one.
+    /// Rounds of the sweeps, of these.
+    pub(crate) sweeps: usize,
+    /// Of each closed loop and of each open one.
     pub(crate) time: Duration,
+    /// Of each measurement of the raw client, of which there are many.
+    pub(crate) raw: Duration,
     /// Deliveries of each delivery figure, over all its endpoints.
     pub(crate) deliveries: u64,
     /// Calls of the plugin, in the sandbox and natively.
     pub(crate) calls: usize,
+    /// Deliveries that wait, one after the other.
+    pub(crate) backlogs: &'static [u64],
 }
 
 impl Effort {
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
-        time: Duration::from_secs(3),
-        deliveries: 10_000,
+        sweeps: 1,
+        time: Duration::from_millis(1_500),
+        raw: Duration::from_millis(500),
+        deliveries: 6_000,
         calls: 2_000,
+        backlogs: &[0, 10_000, 100_000],
     };
     pub(crate) const FULL: Self = Self {
         rounds: 5,
-        time: Duration::from_secs(5),
+        sweeps: 3,
+        time: Duration::from_secs(4),
+        raw: Duration::from_millis(1_500),
         deliveries: 40_000,
         calls: 10_000,
+        backlogs: &[0, 10_000, 100_000, 1_000_000],
     };
 }
 
-/// One round, with a gateway and a data directory of its own.
+/// One round, with gateways and data directories of its own.
 #[derive(Debug)]
 pub(crate) struct Round<'a> {
     pub(crate) effort: &'a Effort,
+    /// Counted from 0.
+    pub(crate) number: usize,
     pub(crate) gateway: &'a Path,
     pub(crate) plugins: &'a Path,
     pub(crate) disk: &'a Path,
     pub(crate) report: &'a mut Report,
-}
-
-/// This round's baselines.
-#[derive(Clone, Copy, Debug)]
-struct Baseline {
-    /// Posts a second of the raw client.
-    raw: f64,
-    /// Syncs a second of the disk.
-    syncs: f64,
+    /// The raw client as it was measured last.
+    pub(crate) raw: Option<Raw>,
+    /// What stamps count from.
+    pub(crate) start: Instant,
 }
 
 impl Round<'_> {
     pub(crate) async fn run(&mut self, only: &[String]) -> Result<(), Failure> {
         let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
-        let start = Instant::now();
-        let baseline = Baseline {
-            raw: raw::run(self, start).await?,
-            syncs: disk::run(self)?,
-        };
         if wanted("plugin") {
             plugin::run(self).await?;
         }
         if wanted("accept") || wanted("deliver") || wanted("latency") {
-            let gateway = Gateway::start(self.gateway, self.disk).await?;
+            let mut gateway = Gateway::start(self.gateway, self.disk).await?;
             if wanted("accept") {
-                accept::run(self, &gateway, baseline, start).await?;
+                accept::run(self, &gateway).await?;
             }
             if wanted("deliver") {
-                deliver::run(self, &gateway, baseline, start).await?;
+                deliver::run(self, &gateway).await?;
             }
             if wanted("latency") {
-                latency::run(self, &gateway, start).await?;
+                latency::run(self, &gateway).await?;
             }
-            gateway.stop().await?;
+            gateway.stop(crate::gateway::End::Clean).await?;
+        }
+        if wanted("sweep") && self.number < self.effort.sweeps {
+            sweep::run(self).await?;
+        }
+        // Takes minutes to build, so it is built once and measured several times.
+        if wanted("backlog") && self.number == 0 {
+            backlog::run(self).await?;
         }
         Ok(())
     }

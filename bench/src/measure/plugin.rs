@@ -13,7 +13,7 @@ use hookmill::sandbox::{
 
 use super::Round;
 use crate::error::Failure;
-use crate::payload;
+use crate::payload::{self, Template};
 use crate::report::{Unit, percentile};
 
 /// Calls before the measured ones: code is loaded, slots are warm.
@@ -53,7 +53,7 @@ pub(super) async fn run(round: &mut Round<'_>) -> Result<(), Failure> {
 /// The plugin as a function of this program.
 fn natively(calls: usize) -> Vec<Duration> {
     let event = hookmill_plugin::testing::event(payload::EVENT_TYPE)
-        .payload(payload::at(0))
+        .payload(Template::payload(payload::SIZE).stamped(0, 0))
         .build();
     let call = || {
         let started = Instant::now();
@@ -102,7 +102,7 @@ async fn in_sandbox(round: &Round<'_>) -> Result<Vec<Duration>, Failure> {
             endpoint_id: Some("ep_bench".to_owned()),
             headers: Vec::new(),
             content_type: "application/json".to_owned(),
-            payload: payload::at(0),
+            payload: Template::payload(payload::SIZE).stamped(0, 0),
         },
     };
     let mut times = Vec::with_capacity(round.effort.calls);

@@ -23,6 +23,9 @@ pub struct Config {
     pub in_flight: InFlight,
     /// Deliveries that one lane holds in memory; more wait in the store.
     pub lane_window: usize,
+    /// Deliveries that all lanes hold in memory, some 150 bytes each. The fewer of these places are free, the
+    /// fewer a lane may take.
+    pub lanes_total: usize,
     /// Lanes without work whose concurrency is remembered.
     pub idle_lanes: usize,
     /// Reads of parked deliveries at a time.
@@ -84,13 +87,16 @@ impl Default for Config {
             // Chosen: what svix-server waits at least.
             slow_down_floor_ms: 60_000,
             in_flight: InFlight::default(),
-            // Chosen: about 100 KB a lane.
-            lane_window: 1_000,
+            // Chosen: a megabyte, which only a lane that moves fast is given.
+            lane_window: 10_000,
+            // Chosen: about 30 MB.
+            lanes_total: 200_000,
             // Chosen: 3 MB.
             idle_lanes: 10_000,
             // Chosen: keeps a store busy without queueing behind itself.
             refills: 32,
             in_flight_bytes: 64 << 20,
+            // Chosen: two seconds' worth of small messages at the rate of one core.
             new_bytes: 32 << 20,
             // Chosen: about 200 MB at 2 KB each.
             directory_endpoints: 100_000,
@@ -139,6 +145,7 @@ impl Config {
             lane_start: self.in_flight.endpoint_start,
             lane_max: self.in_flight.endpoint_max,
             window: self.lane_window.max(2),
+            total: self.lanes_total,
             idle_lanes: self.idle_lanes,
             refills: self.refills.max(1),
             slow_down_floor: self.slow_down_floor(),

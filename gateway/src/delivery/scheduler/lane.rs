@@ -66,6 +66,8 @@ pub(super) struct Lane {
     /// its old place.
     refill: Option<Vec<DeliveryRow>>,
     pub(super) refill_queued: bool,
+    /// Of its window, what the scheduler has counted.
+    pub(super) counted: usize,
     pub(super) turn: Turn,
     pub(super) timer: Option<Timestamp>,
     pub(super) idle_queued: bool,
@@ -92,6 +94,7 @@ impl Lane {
             cursor: None,
             refill: None,
             refill_queued: false,
+            counted: 0,
             turn: Turn::default(),
             timer: None,
             idle_queued: false,
@@ -107,6 +110,11 @@ impl Lane {
 
     pub(super) fn app(&self) -> ApplicationId {
         self.spec.app
+    }
+
+    /// Deliveries that may be under way at once.
+    pub(super) fn concurrency(&self) -> u32 {
+        self.concurrency.limit()
     }
 
     pub(super) fn window_len(&self) -> usize {

@@ -8,7 +8,8 @@
 //! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
 //!
 //! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
-//! asks for it once its window is half empty; the same way it asks for retries when their time has come.
+//! asks for it once its window is half empty; the same way it asks for retries when their time has come. All
+//! windows shrink as memory fills (`share`).
 
 mod action;
 mod concurrency;
@@ -17,6 +18,7 @@ mod input;
 mod item;
 mod lane;
 mod rate;
+mod share;
 mod tree;
 
 #[cfg(test)]
@@ -47,8 +49,10 @@ pub(crate) struct Limits {
     pub(crate) lane_start: u32,
     /// Of one lane at most.
     pub(crate) lane_max: u32,
-    /// Deliveries that a lane holds in memory.
+    /// Deliveries that a lane holds in memory at most.
     pub(crate) window: usize,
+    /// Deliveries that all lanes hold in memory.
+    pub(crate) total: usize,
     /// Lanes without work that are remembered.
     pub(crate) idle_lanes: usize,
     /// Reads of parked deliveries under way.
@@ -72,6 +76,8 @@ pub(crate) struct Scheduler {
     refilling: usize,
     /// Lanes that ran out of work, the longest idle first.
     idle: VecDeque<EndpointId>,
+    /// Deliveries in the windows of all lanes.
+    waiting: usize,
 }
 
 impl Scheduler {
@@ -84,6 +90,7 @@ impl Scheduler {
             refills: VecDeque::new(),
             refilling: 0,
             idle: VecDeque::new(),
+            waiting: 0,
         }
     }
 
@@ -92,13 +99,15 @@ impl Scheduler {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
-                let window = self.limits.window;
-                self.lane(spec).deliver(now, item, window, actions);
+                let free = self.free();
+                let (lane, limits) = self.lane(spec);
+                let window = share::window(limits, free, lane.concurrency());
+                lane.deliver(now, item, window, actions);
                 self.touch(now, id);
             }
             Input::Open(spec, due) => {
                 let id = spec.endpoint;
-                self.lane(spec).note_parked(due, Seq(0));
+                self.lane(spec).0.note_parked(due, Seq(0));
                 self.touch(now, id);
             }
             Input::Changed(spec) => {
@@ -147,12 +156,12 @@ impl Scheduler {
             }
             Input::Reschedule(spec, rows, reply) => {
                 let id = spec.endpoint;
-                self.lane(spec).reschedule(rows, reply, actions);
+                self.lane(spec).0.reschedule(rows, reply, actions);
                 self.touch(now, id);
             }
             Input::Resend(spec, message, row, reply) => {
                 let id = spec.endpoint;
-                self.lane(spec).resend(now, message, row, reply, actions);
+                self.lane(spec).0.resend(now, message, row, reply, actions);
                 self.touch(now, id);
             }
         }
@@ -180,8 +189,10 @@ impl Scheduler {
         while self.refilling < self.limits.refills
             && let Some(id) = self.refills.pop_front()
         {
+            let free = self.free();
             if let Some(lane) = self.lanes.get_mut(&id)
-                && let Some(refill) = lane.start_refill(now, self.limits.window)
+                && let window = share::window(&self.limits, free, lane.concurrency())
+                && let Some(refill) = lane.start_refill(now, window)
             {
                 self.refilling += 1;
                 actions.push(Action::Refill(refill));
@@ -198,20 +209,24 @@ impl Scheduler {
     /// How many deliveries wait in memory, and since when the longest waiting one is due. Looks at every
     /// lane.
     pub(crate) fn backlog(&self) -> (usize, Option<Timestamp>) {
-        let waiting = self.lanes.values().map(Lane::window_len).sum();
         let oldest = self.lanes.values().filter_map(Lane::oldest_due).min();
-        (waiting, oldest)
+        (self.waiting, oldest)
+    }
+
+    /// Deliveries that still fit in memory.
+    fn free(&self) -> usize {
+        self.limits.total.saturating_sub(self.waiting)
     }
 
     /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
-    fn lane(&mut self, spec: LaneSpec) -> &mut Lane {
+    fn lane(&mut self, spec: LaneSpec) -> (&mut Lane, &Limits) {
         let limits = &self.limits;
         let lane = self
             .lanes
             .entry(spec.endpoint)
             .or_insert_with(|| Lane::new(spec.clone(), limits));
         lane.learn(spec);
-        lane
+        (lane, limits)
     }
 
     fn finished(
@@ -231,12 +246,16 @@ impl Scheduler {
         self.touch(now, id);
     }
 
-    /// After every change of a lane: gives it its place in the ring, its timer, its place among those that
-    /// want parked deliveries, or among the idle.
+    /// After every change of a lane: counts what it holds, gives it its place in the ring, its timer, its place
+    /// among those that want parked deliveries, or among the idle.
     fn touch(&mut self, now: Timestamp, id: EndpointId) {
+        let free = self.free();
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        self.waiting -= lane.counted;
+        lane.counted = lane.window_len();
+        self.waiting += lane.counted;
         if lane.startable(now) && !lane.turn.queued {
             self.tree.offer(lane.org(), lane.app(), id, &mut lane.turn);
         }
@@ -250,7 +269,7 @@ impl Scheduler {
             }
             lane.timer = timer;
         }
-        if lane.wants_refill(now, self.limits.window) {
+        if lane.wants_refill(now, share::window(&self.limits, free, lane.concurrency())) {
             lane.refill_queued = true;
             self.refills.push_back(id);
         }

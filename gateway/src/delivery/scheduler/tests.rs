@@ -17,7 +17,7 @@ const START: u64 = 1_000_000_000_000;
 /// How long the simulated store takes to write or read.
 const STORE_MS: u64 = 1;
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         gateway: 64,
         organization: 48,
@@ -25,6 +25,7 @@ fn limits() -> Limits {
         lane_start: 8,
         lane_max: 32,
         window: 20,
+        total: usize::MAX,
         idle_lanes: 100,
         refills: 4,
         slow_down_floor: Duration::from_secs(60),
@@ -855,4 +856,34 @@ fn a_try_by_hand_that_fails_under_fan_out_leaves_the_schedule_to_begin() {
         let (row, covered) = written(steps.take(Input::Recorded(row)));
         assert_eq!((row.state, covered), (expected, true));
     }
+}
+
+#[test]
+fn lanes_that_stand_still_leave_memory_to_one_that_moves() {
+    let total = 40_000;
+    let mut sim = Sim::new(Limits {
+        window: 1_000,
+        total,
+        ..limits()
+    });
+    let still: Vec<_> = (0..100).map(|number| spec(1, 1, 100 + number)).collect();
+    for lane in &still {
+        sim.receiver(lane, 3_600_000, Feedback::Success);
+        sim.deliver(lane, 200);
+    }
+    sim.run_for(SECOND);
+    let (waiting, _) = sim.scheduler.backlog();
+    assert!(waiting < total / 4, "{waiting}");
+    let moving = spec(2, 2, 2);
+    sim.receiver(&moving, 10, Feedback::Success);
+    sim.deliver(&moving, 500);
+    sim.run_for(10 * SECOND);
+    assert_eq!(sim.starts_of(&moving), 500);
+    // Nothing of the others is lost: it is under way, in memory or in the store.
+    for lane in &still {
+        sim.receiver(lane, 1, Feedback::Success);
+    }
+    sim.run_for(10 * HOUR);
+    assert_eq!(sim.settled.len(), 500 + 100 * 200);
+    assert_eq!(sim.scheduler.backlog().0, 0);
 }

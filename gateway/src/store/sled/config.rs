@@ -13,7 +13,9 @@ pub struct SledConfig {
     /// lies in the data directory.
     #[serde(skip)]
     pub dir: PathBuf,
-    /// Bytes of pages that sled tries to keep in memory. Measured: the process takes some 200 MB beyond it.
+    /// Bytes of pages that sled tries to keep in memory, as they are on disk; in memory small rows take four times
+    /// that. Measured with a million deliveries that wait: the process takes 210 to 260 MB at 16 MiB and 350 to
+    /// 430 MB at 64 MiB, and a delivery takes no more CPU time.
     pub cache_bytes: u64,
     /// Bytes of records (applications, endpoints, chains …) kept beside it, so that a request reads no page.
     pub known_bytes: u64,
@@ -59,9 +61,9 @@ impl Default for SledConfig {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("data/store"),
-            cache_bytes: 64 << 20,
-            // Chosen: some ten thousand records.
-            known_bytes: 16 << 20,
+            cache_bytes: 16 << 20,
+            // Chosen: some five thousand records.
+            known_bytes: 8 << 20,
             queue: 4096,
             group_max: 256,
             readers: 8,
