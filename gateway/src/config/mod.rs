@@ -132,8 +132,11 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let mut outbound = outbound::Config::default();
-        outbound.proxy = Some("http://gate:proxy-hush@10.0.0.1:3128".parse().unwrap());
+        let proxy = "http://gate:proxy-hush@10.0.0.1:3128";
+        let outbound = outbound::Config {
+            proxy: Some(proxy.parse().unwrap()),
+            ..outbound::Config::default()
+        };
         let settings = Settings {
             outbound,
             jwt_secret: Some(Hidden::from("jwt-hush".to_owned())),
