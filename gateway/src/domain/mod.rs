@@ -31,5 +31,8 @@ pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
-pub use retry::{RetryPolicy, RetryPolicyError, parse_duration};
+pub use retry::{
+    Exponential, RetryPolicy, RetryPolicyError, Schedule, display_duration, parse_duration,
+    thousandths,
+};
 pub use secret::{Sealed, Secret};
