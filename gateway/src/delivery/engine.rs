@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::changes::{Changes, Watcher};
+use super::circuits::Circuits;
 use super::config::Config;
 use super::directory::Directory;
 use super::driver::{Driver, Reported};
@@ -64,6 +65,7 @@ pub struct Engine {
     parts: Parts,
     directory: Arc<Directory>,
     changes: Arc<Changes>,
+    circuits: Arc<Circuits>,
     payloads: Arc<Payloads>,
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
@@ -78,7 +80,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         Arc::clone(&parts.store),
         Arc::clone(&parts.vault),
         Arc::clone(&parts.outbound),
-        config.directory_endpoints,
+        (config.directory_endpoints, config.retry_schedule.clone()),
         Arc::clone(&changes),
     );
     let payloads = Arc::new(Payloads::new(
@@ -90,7 +92,9 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (fresh_in, fresh) = mpsc::channel(config.lane_queue.max(1));
     let records = mpsc::channel(config.record_queue.max(1));
     let (lease, lease_seen) = watch::channel(None);
+    let circuits = Arc::new(Circuits::new(Arc::clone(&parts.metrics)));
     let deliveries = Deliveries {
+        circuits: Arc::clone(&circuits),
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
     };
@@ -108,6 +112,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         parts,
         directory,
         changes,
+        circuits,
         payloads,
         inputs,
         fresh,
@@ -179,6 +184,7 @@ impl Engine {
             config,
             parts,
             directory,
+            circuits,
             payloads,
             inputs: (inputs_in, inputs),
             fresh,
@@ -209,7 +215,6 @@ impl Engine {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
             limits: config.attempt_limits(),
-            retry: config.retry_schedule.clone(),
             records: records_in.clone(),
             inputs: inputs_in.clone(),
         });
@@ -221,6 +226,7 @@ impl Engine {
             worker,
             endpoints,
             metrics: parts.metrics,
+            circuits,
             inputs,
             inputs_in,
             fresh,
@@ -250,7 +256,7 @@ impl Engine {
             store: Arc::clone(&self.parts.store),
             clock: Arc::clone(&self.parts.clock),
             lease: lease.clone(),
-            retry: self.config.retry_schedule.clone(),
+            directory: Arc::clone(&self.directory),
             inputs: self.inputs.0.clone(),
         };
         background.spawn(recovery.run());

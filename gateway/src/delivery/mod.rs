@@ -6,7 +6,9 @@
 //! - `worker`: one attempt, step by step: `payloads`, `shape`, `request`, `http`, `settle`
 //! - `outcome`, `retry_after`: what a receiver's answer means
 //! - `record`, `ticket`: what happened goes to the store, outbox entries go with their last delivery
-//! - `directory`, `changes`, `endpoints`: what is known about endpoints, and what delivering changes about them
+//! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
+//!   changes about them
+//! - `circuits`: whose receivers are spared at present
 //! - `recovery`, `engine`: start and end
 //! - [`Deliveries`]: what a person can ask for
 //!
@@ -14,6 +16,7 @@
 //! reaches beyond its own delivery, lane, application or organization.
 
 mod changes;
+mod circuits;
 mod config;
 mod directory;
 mod driver;
@@ -21,6 +24,7 @@ mod endpoints;
 mod engine;
 mod http;
 mod lanes;
+mod organizations;
 mod outcome;
 mod payloads;
 mod record;
@@ -37,9 +41,10 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use config::{AutoDisable, Config, InFlight};
+pub use config::{AutoDisable, CircuitConfig, Config, InFlight};
 pub use engine::{DeliveryError, Engine, Parts, open};
 pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
 pub use resend::{Deliveries, ResendError};
+pub use scheduler::OpenCircuit;

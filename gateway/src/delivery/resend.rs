@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::scheduler::{Input, LaneSpec};
-use crate::domain::{DeliveryKey, Endpoint, Message};
+use super::circuits::Circuits;
+use super::scheduler::{Input, LaneSpec, OpenCircuit};
+use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message};
 use crate::store::{Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
@@ -13,6 +14,7 @@ use crate::store::{Store, StoreError};
 pub struct Deliveries {
     pub(super) store: Arc<dyn Store>,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) circuits: Arc<Circuits>,
 }
 
 /// Why a try was not scheduled.
@@ -27,6 +29,11 @@ pub enum ResendError {
 }
 
 impl Deliveries {
+    /// How an endpoint's circuit stands; none: closed.
+    pub fn circuit(&self, endpoint: EndpointId) -> Option<OpenCircuit> {
+        self.circuits.get(endpoint)
+    }
+
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
     /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
     /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.

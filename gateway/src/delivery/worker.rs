@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::directory::{AppView, Directory, EndpointView};
 use super::endpoints::Endpoints;
 use super::http::{AttemptLimits, attempt};
+use super::organizations::OrgView;
 use super::outcome::{AttemptReport, Verdict};
 use super::payloads::{Event, Loaded, Payloads};
 use super::record::{Job, last_attempt};
@@ -21,7 +22,7 @@ use super::settle::{Ended, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
-    EndpointId, PluginReport, RetryPolicy, Seq, Timestamp, Trigger,
+    EndpointId, PluginReport, Seq, Timestamp, Trigger, display_duration,
 };
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, TargetUrl};
@@ -50,7 +51,6 @@ pub(crate) struct Worker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: AttemptLimits,
-    pub(super) retry: RetryPolicy,
     pub(super) records: mpsc::Sender<Job>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
@@ -80,6 +80,7 @@ struct Tried {
 /// Everything that an attempt is about.
 struct Delivery<'a> {
     item: &'a Item,
+    org: Arc<OrgView>,
     app: Arc<AppView>,
     endpoint: Arc<EndpointView>,
     event: Arc<Event>,
@@ -134,6 +135,7 @@ impl Worker {
         }
         let delivery = Delivery {
             item,
+            org: self.directory.organization(endpoint.endpoint.org).await?,
             app: Arc::clone(app),
             endpoint: Arc::clone(endpoint),
             event,
@@ -156,7 +158,9 @@ impl Worker {
     /// A try that left nothing to record but that it was made.
     fn unsent(&self, lane: EndpointId, item: &Item) -> (Job, Feedback) {
         let now = self.clock.now();
-        let settled = settle(item, Ended::Unsent, &self.retry, rand::random(), now);
+        // The panic may have come from whatever says what the endpoint's policy is.
+        let policy = (self.directory.gateway_policy(), item.expires);
+        let settled = settle(item, Ended::Unsent, policy, rand::random(), now);
         let mut row = item.row(lane, settled.state);
         row.tries = settled.tries;
         row.resume_due = None;
@@ -166,6 +170,10 @@ impl Worker {
 
     async fn attempt(&self, delivery: &Delivery<'_>) -> Result<Tried, NotMade> {
         let at = self.clock.wall();
+        if let Some(age) = self.outlived(delivery) {
+            let why = format!("not sent: older than the retry policy's maximum age of {age}");
+            return Ok(Tried::unsent(Ended::TooOld, at, why, Vec::new()));
+        }
         let Shape { outcome, plugins } = self.shape(delivery).await?;
         let send = match outcome {
             ShapeOutcome::Send(send) => send,
@@ -191,6 +199,28 @@ impl Worker {
         Ok(Tried::sent(report, at, plugins, send))
     }
 
+    fn deadline(&self, delivery: &Delivery<'_>) -> Option<Timestamp> {
+        let policy = self
+            .directory
+            .policy(&delivery.org, &delivery.endpoint.endpoint);
+        // Who asks for a try of an old delivery knows its age.
+        let by_schedule = delivery.item.trigger == Trigger::Scheduled;
+        let message = &delivery.event.message;
+        by_schedule
+            .then(|| policy.deadline(message.first_due()))
+            .flatten()
+    }
+
+    /// The maximum age, if the delivery has reached it.
+    fn outlived(&self, delivery: &Delivery<'_>) -> Option<String> {
+        let policy = self
+            .directory
+            .policy(&delivery.org, &delivery.endpoint.endpoint);
+        self.deadline(delivery)
+            .filter(|end| *end <= self.clock.now())
+            .and_then(|_| policy.max_age().map(display_duration))
+    }
+
     /// Retries send what the first attempt sent; first tries and tries by hand run the chains as they stand.
     async fn shape(&self, delivery: &Delivery<'_>) -> Result<Shape, NotMade> {
         let Delivery {
@@ -198,8 +228,9 @@ impl Worker {
             app,
             endpoint,
             event,
+            ..
         } = delivery;
-        if item.tries > 0 && item.trigger == Trigger::Scheduled {
+        if item.tries > 0 && item.trigger != Trigger::Manual {
             let key = delivery.key();
             if let Some(shaped) = self.store.shaped(key).await? {
                 return Ok(Shape {
@@ -253,7 +284,8 @@ impl Worker {
         } = delivery;
         let status = tried.ended.status();
         self.metrics.attempted(label(status), tried.duration);
-        let policy = endpoint.endpoint.retry.as_ref().unwrap_or(&self.retry);
+        let policy = self.directory.policy(&delivery.org, &endpoint.endpoint);
+        let policy = (policy, self.deadline(delivery));
         let now = self.clock.now();
         let settled = settle(item, tried.ended, policy, rand::random(), now);
         let mut row = item.row(endpoint.endpoint.id, settled.state);
@@ -279,7 +311,7 @@ impl Worker {
         };
         log(&attempt, row.state);
         // Kept only while more tries may come. What a try by hand sent is no first attempt's.
-        let by_schedule = item.trigger == Trigger::Scheduled;
+        let by_schedule = item.trigger != Trigger::Manual;
         let shaped = match (row.state, tried.sent) {
             (DeliveryState::Parked { .. }, Some(sent)) if by_schedule && !sent.kept => {
                 Some(sent.to_keep())

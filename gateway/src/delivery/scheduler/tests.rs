@@ -1,6 +1,8 @@
 //! A simulation: receivers that take their time and answer as told, a store of parked deliveries, a clock that
 //! jumps from one thing that happens to the next.
 
+mod circuits;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Duration;
@@ -33,6 +35,11 @@ fn limits() -> Limits {
             failures: 10,
             spread: Duration::from_secs(12 * 3600),
         },
+        circuit: CircuitLimits {
+            failures: 0,
+            first_probe: Duration::from_secs(5),
+            longest_probe: Duration::from_secs(300),
+        },
     }
 }
 
@@ -51,6 +58,7 @@ fn spec(org: u32, app: u32, lane: u32) -> LaneSpec {
         paused: false,
         disabled: false,
         failing_since: None,
+        changed_at: Timestamp::default(),
         revision: 1,
     }
 }
@@ -75,6 +83,7 @@ struct Sim {
     started: Vec<(Timestamp, EndpointId, Seq)>,
     settled: Vec<DeliveryRow>,
     health: Vec<HealthChange>,
+    circuits: HashMap<EndpointId, Option<OpenCircuit>>,
     under_way: HashMap<EndpointId, u32>,
     most_under_way: HashMap<EndpointId, u32>,
     next_message: u64,
@@ -94,6 +103,7 @@ impl Sim {
             started: Vec::new(),
             settled: Vec::new(),
             health: Vec::new(),
+            circuits: HashMap::new(),
             under_way: HashMap::new(),
             most_under_way: HashMap::new(),
             next_message: 0,
@@ -164,6 +174,9 @@ impl Sim {
                 self.cause(STORE_MS, Input::Refilled(refill.lane, refilled));
             }
             Action::Health(_, change) => self.health.push(change),
+            Action::Circuit(lane, circuit) => {
+                self.circuits.insert(lane, circuit);
+            }
         }
     }
 
@@ -185,6 +198,7 @@ impl Sim {
             full: due.len() == refill.limit,
             next_due: ahead.next().map(|((due, _), _)| *due),
             rows: due,
+            expires: HashMap::new(),
         }
     }
 
@@ -803,6 +817,7 @@ fn a_try_by_hand_that_fails_under_fan_out_leaves_the_schedule_to_begin() {
         assert!(matches!(actions[..], [Action::Refill(_)]));
         let refilled = Refilled {
             rows: vec![manual],
+            expires: HashMap::new(),
             full: false,
             next_due: None,
         };
