@@ -5,6 +5,7 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 
 use super::access::{ReachedApp, ReachedEndpoint};
+use super::endpoint_events;
 use super::endpoint_shape::{EndpointIn, EndpointOut, EndpointPatch, judge};
 use super::error::ApiError;
 use super::extract::{Json, JsonBody, PathNames};
@@ -54,6 +55,7 @@ pub(crate) async fn create(
             .store
             .insert(&endpoint, pending.record(&answer))
             .await?;
+        endpoint_events::created(&state, &endpoint);
         Ok(answer)
     })
     .await
@@ -82,6 +84,7 @@ pub(crate) async fn put(
     let (status, endpoint) = match found {
         Some(found) => {
             let checked = wanted.check(&state).await?;
+            let was_disabled = found.value.disabled;
             let endpoint = state.edit(found, None, |endpoint| {
                 endpoint.url.clone_from(&checked.url);
                 // Left out it stays: the path may be the uid itself.
@@ -96,7 +99,9 @@ pub(crate) async fn put(
                 endpoint.updated_at = state.clock.wall();
                 Ok(())
             });
-            (StatusCode::OK, endpoint.await?)
+            let endpoint = endpoint.await?;
+            endpoint_events::updated(&state, was_disabled, &endpoint);
+            (StatusCode::OK, endpoint)
         }
         None => {
             if name.as_str().parse::<EndpointId>().is_ok() {
@@ -110,6 +115,7 @@ pub(crate) async fn put(
             refuse_too_many(&state, &app.value).await?;
             let endpoint = wanted.build(&state, &app.value).await?;
             state.store.insert(&endpoint, None).await?;
+            endpoint_events::created(&state, &endpoint);
             (StatusCode::CREATED, endpoint)
         }
     };
@@ -128,6 +134,7 @@ pub(crate) async fn patch(
     }
     let event_types = event_types.map(Vec::from_iter);
     let channels = std::mem::take(&mut change.channels).map(Vec::from_iter);
+    let was_disabled = endpoint.value.disabled;
     let retry = std::mem::take(&mut change.retry_policy).map(|policy| policy.0);
     let endpoint = state.edit(endpoint, None, |endpoint| {
         if let Some(url) = &change.url {
@@ -150,7 +157,9 @@ pub(crate) async fn patch(
         endpoint.updated_at = state.clock.wall();
         Ok(())
     });
-    Ok(axum::Json(EndpointOut::of(&state, endpoint.await?)))
+    let endpoint = endpoint.await?;
+    endpoint_events::updated(&state, was_disabled, &endpoint);
+    Ok(axum::Json(EndpointOut::of(&state, endpoint)))
 }
 
 /// `DELETE /app/{app_id}/endpoint/{endpoint_id}`: its deliveries are canceled and swept later.
@@ -162,6 +171,7 @@ pub(crate) async fn delete(
         .store
         .commit(vec![records::remove::<Endpoint>(endpoint.value.id)], None)
         .await?;
+    endpoint_events::deleted(&state, &endpoint.value);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -195,7 +205,9 @@ async fn set_pause(
         endpoint.updated_at = state.clock.wall();
         Ok(())
     });
-    Ok(axum::Json(EndpointOut::of(state, endpoint.await?)))
+    let endpoint = endpoint.await?;
+    endpoint_events::updated(state, endpoint.disabled, &endpoint);
+    Ok(axum::Json(EndpointOut::of(state, endpoint)))
 }
 
 /// Enabling forgets why it was disabled, and starts the failure clock anew.

@@ -42,6 +42,8 @@ struct Api {
     token: String,
     /// What delivers; nothing does unless a test runs it.
     idle: Option<(Engine, FanOut)>,
+    /// Operational events.
+    told: mpsc::Receiver<Event>,
     _dir: tempfile::TempDir,
 }
 
@@ -92,13 +94,17 @@ impl Api {
             ..sandbox
         };
         let digests = Arc::new(Digests::default());
+        let metrics = Arc::new(Metrics::new());
+        // Nobody makes messages of them here.
+        let (events, told) = crate::events::queue(1_024, Arc::clone(&metrics));
         let parts = delivery::Parts {
+            events,
             store: Arc::new(MemoryStore::new(clock.clone())),
             outbound: Arc::new(Outbound::new(&outbound::Config::default()).unwrap()),
             sandbox: Arc::new(Sandbox::new(sandbox, dir.path().to_owned(), digests).unwrap()),
             vault: Arc::new(Vault::load_or_create(dir.path()).unwrap()),
             clock: clock.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
         };
         let (deliveries, lanes, engine) =
             delivery::open(delivery::Config::default(), parts.clone());
@@ -118,6 +124,7 @@ impl Api {
             outbound: parts.outbound,
             clock: clock.clone(),
             metrics: parts.metrics,
+            events: parts.events,
         };
         let jwt = JwtSecret::new(&Secret::new("a secret for the tests")).unwrap();
         let state = ApiState::new(rooms, jwt, config);
@@ -129,6 +136,7 @@ impl Api {
             org,
             token: String::new(),
             idle: Some((engine, fan_out)),
+            told,
             _dir: dir,
         };
         api.token = api.mint(&Scope::Organization(org));

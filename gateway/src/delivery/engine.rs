@@ -24,6 +24,7 @@ use super::resend::Deliveries;
 use super::scheduler::{Input, Scheduler};
 use super::worker::Worker;
 use crate::domain::Clock;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where operational events are told.
+    pub events: Events,
 }
 
 /// Why delivering ended by itself.
@@ -204,6 +207,7 @@ impl Engine {
         let endpoints = Arc::new(Endpoints {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
+            events: parts.events.clone(),
         });
         let worker = Arc::new(Worker {
             directory,
@@ -214,6 +218,7 @@ impl Engine {
             endpoints: Arc::clone(&endpoints),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
+            events: parts.events,
             limits: config.attempt_limits(),
             records: records_in.clone(),
             inputs: inputs_in.clone(),

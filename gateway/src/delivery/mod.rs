@@ -5,6 +5,7 @@
 //! - `driver`: the scheduler in real time
 //! - `worker`: one attempt, step by step: `payloads`, `shape`, `request`, `http`, `settle`
 //! - `outcome`, `retry_after`: what a receiver's answer means
+//! - `told`: which attempts the organization hears of
 //! - `record`, `ticket`: what happened goes to the store, outbox entries go with their last delivery
 //! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
 //!   changes about them
@@ -36,6 +37,7 @@ mod scheduler;
 mod settle;
 mod shape;
 mod ticket;
+mod told;
 mod worker;
 
 #[cfg(test)]

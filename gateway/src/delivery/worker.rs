@@ -20,10 +20,12 @@ use super::request;
 use super::scheduler::{Feedback, Input, Item, Start};
 use super::settle::{Ended, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
+use super::told::told;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
     EndpointId, PluginReport, Seq, Timestamp, Trigger, display_duration,
 };
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Sandbox;
@@ -50,6 +52,7 @@ pub(crate) struct Worker {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Events,
     pub(super) limits: AttemptLimits,
     pub(super) records: mpsc::Sender<Job>,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -146,6 +149,9 @@ impl Worker {
         }
         let feedback = tried.ended.feedback();
         let outcome = self.settle(&delivery, tried);
+        if delivery.org.hears {
+            self.tell(&delivery, &outcome).await;
+        }
         let job = Job {
             outcome,
             ticket: item.ticket.clone(),
@@ -197,6 +203,18 @@ impl Worker {
         let clock = self.clock.as_ref();
         let report = attempt(&self.outbound, target, headers, body, self.limits, clock).await;
         Ok(Tried::sent(report, at, plugins, send))
+    }
+
+    async fn tell(&self, delivery: &Delivery<'_>, outcome: &Outcome) {
+        if let (Some(row), Some(attempt)) = (&outcome.row, &outcome.attempt) {
+            let message = &delivery.event.message;
+            let store = self.store.as_ref();
+            let what = told(store, delivery.item, message, (row, attempt)).await;
+            // Nothing of a delivery hangs on it.
+            if let Ok(Some(what)) = what {
+                self.events.tell(&delivery.endpoint.endpoint, what);
+            }
+        }
     }
 
     fn deadline(&self, delivery: &Delivery<'_>) -> Option<Timestamp> {

@@ -262,6 +262,7 @@ impl Resource for Organization {
     }
 }
 
+/// The management application has a parent of its own, so that it is neither listed nor found among the tenants.
 impl Resource for Application {
     const KIND: Kind = Kind::Application;
 
@@ -270,7 +271,8 @@ impl Resource for Application {
     }
 
     fn record_parent(&self) -> String {
-        self.org.to_string()
+        let kind = if self.management { ":management" } else { "" };
+        format!("{}{kind}", self.org)
     }
 
     fn record_uid(&self) -> Option<String> {

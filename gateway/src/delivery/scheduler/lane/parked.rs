@@ -50,6 +50,9 @@ impl Lane {
                 reply: None,
             });
         }
+        if self.takes_at_once(&row) {
+            return;
+        }
         if let DeliveryState::Parked { due, .. } = row.state {
             self.note_parked(due, message);
         }

@@ -1,10 +1,10 @@
 //! A lane whose circuit is open: few deliveries stay in memory, one at a time goes out as a probe, and those that
 //! have grown too old meanwhile are let out to fail.
 
-use super::Lane;
+use super::{Held, Lane};
 use crate::delivery::scheduler::circuit::Circuit;
 use crate::delivery::scheduler::{Action, Item, OpenCircuit};
-use crate::domain::{DeliveryState, Timestamp, Trigger};
+use crate::domain::{DeliveryRow, DeliveryState, Timestamp, Trigger};
 
 /// Deliveries that stay in memory. Chosen: enough to probe with; ten thousand dead endpoints hold little.
 const WINDOW: usize = 16;
@@ -42,6 +42,19 @@ impl Lane {
                 self.note_parked(item.due, item.message);
             }
         }
+    }
+
+    /// A try by hand is not read back like others: what waits for the circuit would keep it out of the window.
+    pub(super) fn takes_at_once(&mut self, row: &DeliveryRow) -> bool {
+        let DeliveryState::Parked { due, trigger } = row.state else {
+            return false;
+        };
+        let at_once = trigger == Trigger::Manual && self.circuit.is_open() && self.closed.is_none();
+        if at_once {
+            self.held.insert(row.key.message, Held::Waiting);
+            self.manual.push_back(Item::of_row(row, due));
+        }
+        at_once
     }
 
     /// Takes over that its owner has changed the endpoint, or that it is enabled again.

@@ -192,7 +192,7 @@ fn what_grows_too_old_behind_an_open_circuit_is_let_out_to_fail() {
     sim.run_for(SECOND);
     assert!(sim.is_open(&dead));
     let end = sim.now.after(MINUTE);
-    for n in 0..5 {
+    for n in 0..10 {
         let message = Seq(20_000 + n);
         let mut item = Item::first(message, sim.now, 1_000, Arc::new(Ticket::new(message, 1)));
         item.expires = Some(end);
@@ -203,10 +203,7 @@ fn what_grows_too_old_behind_an_open_circuit_is_let_out_to_fail() {
     sim.receiver(&dead, 0, Feedback::NotAsked);
     let before = sim.starts_of(&dead);
     sim.run_for(2 * SECOND);
-    assert!(
-        sim.starts_of(&dead) >= before + 4,
-        "at most one was a probe"
-    );
+    assert!(sim.starts_of(&dead) >= before + 6, "some were probes");
     assert!(sim.is_open(&dead), "nobody was asked");
 }
 
