@@ -45,6 +45,7 @@ mod plugin_chain;
 mod plugin_files;
 mod plugin_upload;
 mod query;
+mod recover;
 mod resend;
 mod retry_policy;
 mod router;

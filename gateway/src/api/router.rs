@@ -17,7 +17,8 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, operational, plugin, plugin_chain, plugin_upload, resend, session,
+    event_type, health, message, operational, plugin, plugin_chain, plugin_upload, recover, resend,
+    session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,6 +73,7 @@ fn endpoints(routes: &mut Routes) {
     );
     routes.add(&format!("{one}/pause"), post(endpoint::pause));
     routes.add(&format!("{one}/resume"), post(endpoint::resume));
+    routes.add(&format!("{one}/recover"), post(recover::create));
     routes.add(&format!("{one}/secret"), get(endpoint_secret::get));
     routes.add(
         &format!("{one}/secret/rotate"),

@@ -1,5 +1,6 @@
 //! The API over the store in memory. Every answer is checked for its shape, and none may be a 500.
 
+mod events;
 mod messages;
 mod paging;
 mod plugins;
@@ -17,12 +18,14 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::state::Shared;
 use super::*;
 use crate::delivery::{self, Engine};
 use crate::domain::{ApplicationId, Clock, Digest, ManualClock, OrganizationId, Secret, Timestamp};
+use crate::events::Event;
 use crate::ingest::{self, FanOut};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use super::endpoints::Endpoints;
 use super::lanes::{HandOver, Lanes};
 use super::payloads::Payloads;
 use super::record::{Job, Recorder};
+use super::recover::Recoverer;
 use super::recovery::{Recovery, lease_all};
 use super::resend::Deliveries;
 use super::scheduler::{Input, Scheduler};
@@ -69,6 +70,7 @@ pub struct Engine {
     directory: Arc<Directory>,
     changes: Arc<Changes>,
     circuits: Arc<Circuits>,
+    recover: Arc<Notify>,
     payloads: Arc<Payloads>,
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
@@ -96,8 +98,10 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let records = mpsc::channel(config.record_queue.max(1));
     let (lease, lease_seen) = watch::channel(None);
     let circuits = Arc::new(Circuits::new(Arc::clone(&parts.metrics)));
+    let recover = Arc::new(Notify::new());
     let deliveries = Deliveries {
         circuits: Arc::clone(&circuits),
+        recover: Arc::clone(&recover),
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
     };
@@ -116,6 +120,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         directory,
         changes,
         circuits,
+        recover,
         payloads,
         inputs,
         fresh,
@@ -265,6 +270,14 @@ impl Engine {
             inputs: self.inputs.0.clone(),
         };
         background.spawn(recovery.run());
+        let recoverer = Recoverer {
+            store: Arc::clone(&self.parts.store),
+            directory: Arc::clone(&self.directory),
+            clock: Arc::clone(&self.parts.clock),
+            inputs: self.inputs.0.clone(),
+            wake: Arc::clone(&self.recover),
+        };
+        background.spawn(recoverer.run());
     }
 }
 

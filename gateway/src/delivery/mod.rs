@@ -11,7 +11,7 @@
 //!   changes about them
 //! - `circuits`: whose receivers are spared at present
 //! - `recovery`, `engine`: start and end
-//! - [`Deliveries`]: what a person can ask for
+//! - [`Deliveries`], `recover`: what a person can ask for
 //!
 //! Nothing here dials by itself (that is `outbound`'s), and nothing that a receiver, sender or plugin does
 //! reaches beyond its own delivery, lane, application or organization.
@@ -29,6 +29,7 @@ mod organizations;
 mod outcome;
 mod payloads;
 mod record;
+mod recover;
 mod recovery;
 mod request;
 mod resend;

@@ -184,3 +184,48 @@ impl Exhausted {
         Some((last, count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::tests::rig::Rig;
+
+    #[tokio::test]
+    async fn what_is_exhausted_is_told_once_a_minute_with_its_number() {
+        let rig = Rig::start().await;
+        let (one, other) = (
+            rig.endpoint("https://a.example/", |_| {}).await,
+            rig.endpoint("https://b.example/", |_| {}).await,
+        );
+        let (events, mut told) = crate::events::queue(100, Arc::clone(&rig.metrics));
+        let mut event = |endpoint| {
+            events.tell(endpoint, What::Updated);
+            told.try_recv().unwrap()
+        };
+        let at = |seconds: u64| Timestamp::from_millis(1_000 * seconds);
+        let mut exhausted = Exhausted::default();
+        let count = |told: Option<Told>| told.map(|(event, count)| (event.endpoint, count));
+        let mut take = |exhausted: &mut Exhausted, endpoint, now| {
+            count(exhausted.take(event(endpoint), at(now)).0)
+        };
+        assert_eq!(take(&mut exhausted, &one, 0), Some((one.id, 1)));
+        for now in 1..50 {
+            assert_eq!(take(&mut exhausted, &one, now), None);
+        }
+        assert_eq!(take(&mut exhausted, &other, 50), Some((other.id, 1)));
+        assert_eq!(exhausted.next_end(), Some(at(60)));
+        assert!(exhausted.end(at(59)).is_none());
+        assert_eq!(count(exhausted.end(at(60))), Some((one.id, 49)));
+        assert_eq!(take(&mut exhausted, &one, 61), None);
+        assert_eq!(
+            count(exhausted.end(at(110))),
+            None,
+            "nothing more of the other"
+        );
+        assert_eq!(count(exhausted.end(at(120))), Some((one.id, 1)));
+        assert_eq!(count(exhausted.end(at(180))), None);
+        assert!(exhausted.windows.is_empty() && exhausted.ends.is_empty());
+        assert_eq!(take(&mut exhausted, &one, 200), Some((one.id, 1)));
+        rig.stop().await;
+    }
+}

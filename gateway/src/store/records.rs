@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{IdempotencyRecord, PageRequest, Store, StoreError};
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EventType, Organization, Plugin,
-    PluginVersion, Seq,
+    PluginVersion, RecoverTask, Seq,
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
@@ -39,6 +39,8 @@ pub enum Kind {
     DeniedToken = 8,
     /// SHA-256 of a compiled plugin on this machine.
     Artifact = 9,
+    /// Failed deliveries that are made due again.
+    RecoverTask = 10,
 }
 
 impl Kind {
@@ -54,7 +56,8 @@ impl Kind {
             | Kind::PluginVersion
             | Kind::Chain
             | Kind::DeniedToken
-            | Kind::Artifact => &[],
+            | Kind::Artifact
+            | Kind::RecoverTask => &[],
         }
     }
 
@@ -76,6 +79,7 @@ impl fmt::Display for Kind {
             Kind::Chain => "plugin chain",
             Kind::DeniedToken => "denied token",
             Kind::Artifact => "compiled plugin",
+            Kind::RecoverTask => "recovery",
         })
     }
 }
@@ -345,6 +349,23 @@ impl Resource for PluginVersion {
 
     fn record_uid(&self) -> Option<String> {
         Some(self.digest.to_string())
+    }
+}
+
+/// All have one parent, so that they are found after a start; the endpoint is the uid, for one task each.
+impl Resource for RecoverTask {
+    const KIND: Kind = Kind::RecoverTask;
+
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn record_parent(&self) -> String {
+        String::new()
+    }
+
+    fn record_uid(&self) -> Option<String> {
+        Some(self.endpoint.to_string())
     }
 }
 
