@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
+/// However many fail, each is tried.
+const NO_CIRCUIT: &str = "[delivery.circuit]\nfailures = 0";
+
 async fn recover(tenant: &Tenant, endpoint: &str, body: Value) -> Value {
     let path = tenant.path(&format!("/endpoint/{endpoint}/recover"));
     let reply = tenant.client.post(&path, body).await;
@@ -15,7 +18,11 @@ async fn recover(tenant: &Tenant, endpoint: &str, body: Value) -> Value {
 
 #[tokio::test]
 async fn what_failed_arrives_once_after_the_endpoint_is_enabled_again() {
-    let gateway = Gateway::builder().retry_schedule("1h").start().await;
+    let gateway = Gateway::builder()
+        .config(NO_CIRCUIT)
+        .retry_schedule("1h")
+        .start()
+        .await;
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().await;
     let endpoint = tenant.endpoint(&receiver.url()).await;
@@ -112,7 +119,11 @@ async fn since_and_until_bound_it() {
 
 #[tokio::test]
 async fn a_kill_does_not_end_it() {
-    let mut gateway = Gateway::builder().retry_schedule("").start().await;
+    let mut gateway = Gateway::builder()
+        .config(NO_CIRCUIT)
+        .retry_schedule("")
+        .start()
+        .await;
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().answer(500).await;
     let endpoint = tenant.endpoint(&receiver.url()).await;

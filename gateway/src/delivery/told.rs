@@ -2,15 +2,32 @@
 
 use super::record::last_attempt;
 use super::scheduler::Item;
-use crate::domain::{Attempt, AttemptStatus, DeliveryRow, DeliveryState, Message, Trigger};
-use crate::events::{Tried, What};
-use crate::store::{Store, StoreError};
+use crate::domain::{
+    Attempt, AttemptStatus, DeliveryRow, DeliveryState, Endpoint, Message, Trigger,
+};
+use crate::events::{Events, Tried, What};
+use crate::store::{Outcome, Store, StoreError};
 
 /// A delivery that fails so often is told of, though it is tried again (Svix v1 contract: the fourth failure).
 const FAILING: u16 = 4;
 
-/// What is told of an attempt; `item` is the delivery as it stood before.
-pub(super) async fn told(
+/// Tells the organization of an attempt, if it is one to be told; `item` is the delivery as it stood before.
+pub(super) async fn tell(
+    events: &Events,
+    store: &dyn Store,
+    item: &Item,
+    (endpoint, message): (&Endpoint, &Message),
+    outcome: &Outcome,
+) {
+    if let (Some(row), Some(attempt)) = (&outcome.row, &outcome.attempt) {
+        // Nothing of the delivery hangs on it, so a store that fails just then is nobody's trouble.
+        if let Ok(Some(what)) = told(store, item, message, (row, attempt)).await {
+            events.tell(endpoint, what);
+        }
+    }
+}
+
+async fn told(
     store: &dyn Store,
     item: &Item,
     message: &Message,

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::directory::{AppView, Directory, EndpointView};
 use super::endpoints::Endpoints;
 use super::http::{AttemptLimits, attempt};
-use super::organizations::OrgView;
 use super::outcome::{AttemptReport, Verdict};
 use super::payloads::{Event, Loaded, Payloads};
 use super::record::{Job, last_attempt};
@@ -20,10 +19,10 @@ use super::request;
 use super::scheduler::{Feedback, Input, Item, Start};
 use super::settle::{Ended, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
-use super::told::told;
+use super::told::tell;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
-    EndpointId, PluginReport, Seq, Timestamp, Trigger, display_duration,
+    EndpointId, Message, PluginReport, RetryPolicy, Seq, Timestamp, Trigger, display_duration,
 };
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -83,7 +82,9 @@ struct Tried {
 /// Everything that an attempt is about.
 struct Delivery<'a> {
     item: &'a Item,
-    org: Arc<OrgView>,
+    policy: &'a RetryPolicy,
+    /// Not tried by schedule from then on.
+    deadline: Option<Timestamp>,
     app: Arc<AppView>,
     endpoint: Arc<EndpointView>,
     event: Arc<Event>,
@@ -136,9 +137,12 @@ impl Worker {
         if endpoint.endpoint.disabled {
             return Ok(not_tried(lane, item, DeliveryState::Failed));
         }
+        let org = self.directory.organization(endpoint.endpoint.org).await?;
+        let policy = self.directory.policy(&org, &endpoint.endpoint);
         let delivery = Delivery {
             item,
-            org: self.directory.organization(endpoint.endpoint.org).await?,
+            policy,
+            deadline: deadline(policy, item, &event.message),
             app: Arc::clone(app),
             endpoint: Arc::clone(endpoint),
             event,
@@ -149,8 +153,9 @@ impl Worker {
         }
         let feedback = tried.ended.feedback();
         let outcome = self.settle(&delivery, tried);
-        if delivery.org.hears {
-            self.tell(&delivery, &outcome).await;
+        if org.hears {
+            let about = (&endpoint.endpoint, &delivery.event.message);
+            tell(&self.events, self.store.as_ref(), item, about, &outcome).await;
         }
         let job = Job {
             outcome,
@@ -176,7 +181,8 @@ impl Worker {
 
     async fn attempt(&self, delivery: &Delivery<'_>) -> Result<Tried, NotMade> {
         let at = self.clock.wall();
-        if let Some(age) = self.outlived(delivery) {
+        if delivery.deadline.is_some_and(|end| end <= self.clock.now()) {
+            let age = display_duration(delivery.policy.max_age().unwrap_or_default());
             let why = format!("not sent: older than the retry policy's maximum age of {age}");
             return Ok(Tried::unsent(Ended::TooOld, at, why, Vec::new()));
         }
@@ -203,40 +209,6 @@ impl Worker {
         let clock = self.clock.as_ref();
         let report = attempt(&self.outbound, target, headers, body, self.limits, clock).await;
         Ok(Tried::sent(report, at, plugins, send))
-    }
-
-    async fn tell(&self, delivery: &Delivery<'_>, outcome: &Outcome) {
-        if let (Some(row), Some(attempt)) = (&outcome.row, &outcome.attempt) {
-            let message = &delivery.event.message;
-            let store = self.store.as_ref();
-            let what = told(store, delivery.item, message, (row, attempt)).await;
-            // Nothing of a delivery hangs on it.
-            if let Ok(Some(what)) = what {
-                self.events.tell(&delivery.endpoint.endpoint, what);
-            }
-        }
-    }
-
-    fn deadline(&self, delivery: &Delivery<'_>) -> Option<Timestamp> {
-        let policy = self
-            .directory
-            .policy(&delivery.org, &delivery.endpoint.endpoint);
-        // Who asks for a try of an old delivery knows its age.
-        let by_schedule = delivery.item.trigger == Trigger::Scheduled;
-        let message = &delivery.event.message;
-        by_schedule
-            .then(|| policy.deadline(message.first_due()))
-            .flatten()
-    }
-
-    /// The maximum age, if the delivery has reached it.
-    fn outlived(&self, delivery: &Delivery<'_>) -> Option<String> {
-        let policy = self
-            .directory
-            .policy(&delivery.org, &delivery.endpoint.endpoint);
-        self.deadline(delivery)
-            .filter(|end| *end <= self.clock.now())
-            .and_then(|_| policy.max_age().map(display_duration))
     }
 
     /// Retries send what the first attempt sent; first tries and tries by hand run the chains as they stand.
@@ -302,8 +274,7 @@ impl Worker {
         } = delivery;
         let status = tried.ended.status();
         self.metrics.attempted(label(status), tried.duration);
-        let policy = self.directory.policy(&delivery.org, &endpoint.endpoint);
-        let policy = (policy, self.deadline(delivery));
+        let policy = (delivery.policy, delivery.deadline);
         let now = self.clock.now();
         let settled = settle(item, tried.ended, policy, rand::random(), now);
         let mut row = item.row(endpoint.endpoint.id, settled.state);
@@ -383,6 +354,14 @@ impl Tried {
             sent: Some(sent),
         }
     }
+}
+
+/// Who asks for a try of an old delivery knows its age.
+fn deadline(policy: &RetryPolicy, item: &Item, message: &Message) -> Option<Timestamp> {
+    let by_schedule = item.trigger == Trigger::Scheduled;
+    by_schedule
+        .then(|| policy.deadline(message.first_due()))
+        .flatten()
 }
 
 /// The endpoint or the payload was deleted, or the endpoint disabled: nothing to try.

@@ -61,6 +61,16 @@ impl Kind {
         }
     }
 
+    /// The same of the record with this identifier, each with the parent that they have.
+    pub(crate) fn children_of(self, id: &str) -> impl Iterator<Item = (Kind, String)> {
+        let management = (self == Kind::Organization).then(|| management_of(id));
+        let management = management.map(|parent| (Kind::Application, parent));
+        let children = self.children().iter();
+        children
+            .map(|kind| (*kind, id.to_owned()))
+            .chain(management)
+    }
+
     /// Whether something is left to sweep after a record of this kind is removed.
     pub(crate) fn owns(self) -> bool {
         self == Kind::Endpoint || !self.children().is_empty()
@@ -266,6 +276,11 @@ impl Resource for Organization {
     }
 }
 
+/// The parent of an organization's management application.
+fn management_of(org: impl fmt::Display) -> String {
+    format!("{org}:management")
+}
+
 /// The management application has a parent of its own, so that it is neither listed nor found among the tenants.
 impl Resource for Application {
     const KIND: Kind = Kind::Application;
@@ -275,8 +290,11 @@ impl Resource for Application {
     }
 
     fn record_parent(&self) -> String {
-        let kind = if self.management { ":management" } else { "" };
-        format!("{}{kind}", self.org)
+        if self.management {
+            management_of(self.org)
+        } else {
+            self.org.to_string()
+        }
     }
 
     fn record_uid(&self) -> Option<String> {

@@ -40,6 +40,7 @@ macro_rules! suite {
             attempts_are_paged, big_attempts_come_back);
         $crate::store::conformance::suite!(@ $make, upkeep: expired_messages_go_whole,
             nothing_goes_before_its_deliveries_end, expired_keys_are_swept, a_removed_application_takes_everything,
+            a_removed_organization_takes_its_management_application,
             a_removed_endpoint_takes_its_lane, late_outcomes_of_deleted_messages_are_dropped, exports_are_imported,
             export_is_consistent_under_writes, broken_exports_are_refused, closed_is_closed);
     };
