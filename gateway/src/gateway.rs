@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiState, JwtSecret, Rooms, TokenError};
@@ -13,7 +14,8 @@ use crate::artifacts::StoredDigests;
 use crate::config::{Backend, Settings};
 use crate::delivery::{self, Deliveries, DeliveryError, Engine, Parts};
 use crate::domain::{Clock, Secret, SystemClock};
-use crate::ingest::{self, FanOut, Ingest};
+use crate::events::{self, Event};
+use crate::ingest::{self, FanOut, Ingest, Operational};
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, OutboundError};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -131,7 +133,10 @@ impl GatewayBuilder {
         let outbound = Arc::new(Outbound::new(&outbound, Arc::clone(&metrics))?);
         let digests = Arc::new(StoredDigests(Arc::clone(&store)));
         let sandbox = Sandbox::new(settings.sandbox.clone(), dir.join("sandbox"), digests)?;
+        let places = settings.ingest.operational_queue;
+        let (events, told) = events::queue(places, Arc::clone(&metrics));
         let parts = Parts {
+            events,
             store,
             outbound,
             sandbox: Arc::new(sandbox),
@@ -139,7 +144,7 @@ impl GatewayBuilder {
             clock,
             metrics,
         };
-        Ok(Gateway::over(settings, jwt, parts))
+        Ok(Gateway::over(settings, jwt, parts, told))
     }
 }
 
@@ -172,6 +177,7 @@ pub struct Gateway {
     jwt: JwtSecret,
     ingest: Ingest,
     fan_out: FanOut,
+    operational: Operational,
     deliveries: Deliveries,
     engine: Engine,
 }
@@ -187,7 +193,7 @@ impl Gateway {
         }
     }
 
-    fn over(settings: Settings, jwt: JwtSecret, parts: Parts) -> Self {
+    fn over(settings: Settings, jwt: JwtSecret, parts: Parts, told: mpsc::Receiver<Event>) -> Self {
         let (deliveries, lanes, engine) = delivery::open(settings.delivery.clone(), parts.clone());
         let (ingest, fan_out) = ingest::new(
             settings.ingest.clone(),
@@ -197,6 +203,7 @@ impl Gateway {
             lanes,
         );
         Self {
+            operational: ingest::operational(told, &ingest),
             settings,
             parts,
             jwt,
@@ -219,6 +226,7 @@ impl Gateway {
             deliveries: self.deliveries.clone(),
             clock: parts.clock,
             metrics: parts.metrics,
+            events: parts.events,
         };
         api::router(ApiState::new(
             rooms,
@@ -241,7 +249,9 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
         let Parts { store, clock, .. } = self.parts;
         let sweeping = upkeep::run(Arc::clone(&store), clock, shutdown.clone());
-        let background = async { tokio::join!(sweeping, self.fan_out.run(shutdown.clone())) };
+        let telling = self.operational.run(shutdown.clone());
+        let fan_out = self.fan_out.run(shutdown.clone());
+        let background = async { tokio::join!(sweeping, fan_out, telling) };
         // Delivering that ends by itself ends the others too.
         let delivering = async {
             let ended = self.engine.run(shutdown.clone()).await;

@@ -38,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod events;
 mod gateway;
 pub mod ingest;
 pub mod metrics;

@@ -6,6 +6,7 @@
 )]
 
 mod chains;
+mod circuit;
 mod crash;
 mod docs;
 mod endpoints;
@@ -13,8 +14,11 @@ mod errors;
 mod hostile;
 mod idempotency;
 mod operate;
+mod operational;
 mod outcomes;
 mod plugins;
+mod policy;
+mod recover;
 mod scopes;
 mod sdk_v1;
 mod sdk_v2;

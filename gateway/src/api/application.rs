@@ -143,6 +143,7 @@ impl ApplicationIn {
             created_at: now,
             updated_at: now,
             tokens_not_before: None,
+            management: false,
         })
     }
 }

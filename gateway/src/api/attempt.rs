@@ -91,7 +91,7 @@ impl AttemptOut {
             status: attempt.status.code(),
             status_text: attempt.status.text(),
             trigger_type: match attempt.trigger {
-                Trigger::Scheduled => 0,
+                Trigger::Scheduled | Trigger::Recovered => 0,
                 Trigger::Manual => 1,
             },
             timestamp: attempt.at.to_string(),

@@ -50,7 +50,7 @@ pub(crate) async fn list(
         let row = rows.get(&found.value.id);
         let (status, next_attempt) = stand(row.map(|row| row.state));
         DestinationOut {
-            endpoint: found.value.into(),
+            endpoint: EndpointOut::of(&state, found.value),
             status: status.code(),
             status_text: status.text(),
             next_attempt,

@@ -5,6 +5,7 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 
 use super::access::{ReachedApp, ReachedEndpoint};
+use super::endpoint_events;
 use super::endpoint_shape::{EndpointIn, EndpointOut, EndpointPatch, judge};
 use super::error::ApiError;
 use super::extract::{Json, JsonBody, PathNames};
@@ -31,7 +32,7 @@ pub(crate) async fn list(
     Ok(axum::Json(paging.page(
         rows,
         |row| row.seq,
-        |row| row.value.into(),
+        |row| EndpointOut::of(&state, row.value),
     )))
 }
 
@@ -46,11 +47,15 @@ pub(crate) async fn create(
     twin.once(&state, &caller, body.bytes(), async |pending| {
         refuse_too_many(&state, &app.value).await?;
         let endpoint = wanted.build(&state, &app.value).await?;
-        let answer = Answer::json(StatusCode::CREATED, &EndpointOut::from(endpoint.clone()))?;
+        let answer = Answer::json(
+            StatusCode::CREATED,
+            &EndpointOut::of(&state, endpoint.clone()),
+        )?;
         state
             .store
             .insert(&endpoint, pending.record(&answer))
             .await?;
+        endpoint_events::created(&state, &endpoint);
         Ok(answer)
     })
     .await
@@ -58,9 +63,10 @@ pub(crate) async fn create(
 
 /// `GET /app/{app_id}/endpoint/{endpoint_id}`
 pub(crate) async fn get(
+    State(state): State<Shared>,
     ReachedEndpoint { endpoint, .. }: ReachedEndpoint,
 ) -> axum::Json<EndpointOut> {
-    axum::Json(endpoint.value.into())
+    axum::Json(EndpointOut::of(&state, endpoint.value))
 }
 
 /// `PUT /app/{app_id}/endpoint/{endpoint_id}`: replaces, or creates under the uid in the path.
@@ -78,6 +84,7 @@ pub(crate) async fn put(
     let (status, endpoint) = match found {
         Some(found) => {
             let checked = wanted.check(&state).await?;
+            let was_disabled = found.value.disabled;
             let endpoint = state.edit(found, None, |endpoint| {
                 endpoint.url.clone_from(&checked.url);
                 // Left out it stays: the path may be the uid itself.
@@ -87,11 +94,14 @@ pub(crate) async fn put(
                 endpoint.channels.clone_from(&checked.channels);
                 endpoint.throttle_rate = checked.throttle_rate;
                 endpoint.metadata.clone_from(&checked.metadata);
+                endpoint.retry.clone_from(&checked.retry);
                 disable(endpoint, checked.disabled);
                 endpoint.updated_at = state.clock.wall();
                 Ok(())
             });
-            (StatusCode::OK, endpoint.await?)
+            let endpoint = endpoint.await?;
+            endpoint_events::updated(&state, was_disabled, &endpoint);
+            (StatusCode::OK, endpoint)
         }
         None => {
             if name.as_str().parse::<EndpointId>().is_ok() {
@@ -105,10 +115,11 @@ pub(crate) async fn put(
             refuse_too_many(&state, &app.value).await?;
             let endpoint = wanted.build(&state, &app.value).await?;
             state.store.insert(&endpoint, None).await?;
+            endpoint_events::created(&state, &endpoint);
             (StatusCode::CREATED, endpoint)
         }
     };
-    Ok((status, axum::Json(EndpointOut::from(endpoint))))
+    Ok((status, axum::Json(EndpointOut::of(&state, endpoint))))
 }
 
 /// `PATCH /app/{app_id}/endpoint/{endpoint_id}`
@@ -123,6 +134,8 @@ pub(crate) async fn patch(
     }
     let event_types = event_types.map(Vec::from_iter);
     let channels = std::mem::take(&mut change.channels).map(Vec::from_iter);
+    let was_disabled = endpoint.value.disabled;
+    let retry = std::mem::take(&mut change.retry_policy).map(|policy| policy.0);
     let endpoint = state.edit(endpoint, None, |endpoint| {
         if let Some(url) = &change.url {
             endpoint.url.clone_from(url);
@@ -137,13 +150,16 @@ pub(crate) async fn patch(
         event_types.clone().apply(&mut endpoint.event_types);
         channels.clone().apply(&mut endpoint.channels);
         rate.apply(&mut endpoint.throttle_rate);
+        retry.clone().apply(&mut endpoint.retry);
         if let Some(metadata) = &change.metadata {
             endpoint.metadata.clone_from(metadata);
         }
         endpoint.updated_at = state.clock.wall();
         Ok(())
     });
-    Ok(axum::Json(endpoint.await?.into()))
+    let endpoint = endpoint.await?;
+    endpoint_events::updated(&state, was_disabled, &endpoint);
+    Ok(axum::Json(EndpointOut::of(&state, endpoint)))
 }
 
 /// `DELETE /app/{app_id}/endpoint/{endpoint_id}`: its deliveries are canceled and swept later.
@@ -155,6 +171,7 @@ pub(crate) async fn delete(
         .store
         .commit(vec![records::remove::<Endpoint>(endpoint.value.id)], None)
         .await?;
+    endpoint_events::deleted(&state, &endpoint.value);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -181,14 +198,16 @@ async fn set_pause(
     pause: PauseState,
 ) -> Result<axum::Json<EndpointOut>, ApiError> {
     if reached.endpoint.value.pause == pause {
-        return Ok(axum::Json(reached.endpoint.value.into()));
+        return Ok(axum::Json(EndpointOut::of(state, reached.endpoint.value)));
     }
     let endpoint = state.edit(reached.endpoint, None, |endpoint| {
         endpoint.pause = pause;
         endpoint.updated_at = state.clock.wall();
         Ok(())
     });
-    Ok(axum::Json(endpoint.await?.into()))
+    let endpoint = endpoint.await?;
+    endpoint_events::updated(state, endpoint.disabled, &endpoint);
+    Ok(axum::Json(EndpointOut::of(state, endpoint)))
 }
 
 /// Enabling forgets why it was disabled, and starts the failure clock anew.

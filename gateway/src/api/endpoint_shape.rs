@@ -8,9 +8,13 @@ use super::endpoint_headers::{check_headers, seal_headers};
 use super::endpoint_secret::new_secret;
 use super::error::ApiError;
 use super::patch::{Patch, not_null};
+use super::retry_policy::{RetryPolicyIn, RetryPolicyOut};
 use super::state::ApiState;
 use super::validate::Faults;
-use crate::domain::{Application, Endpoint, EndpointId, EndpointSecret, PauseState, Uid};
+use crate::delivery::OpenCircuit;
+use crate::domain::{
+    Application, Endpoint, EndpointId, EndpointSecret, PauseState, RetryPolicy, Uid,
+};
 
 /// Longest description, in characters. Chosen: what a list can show.
 const MAX_DESCRIPTION: usize = 2_000;
@@ -39,6 +43,7 @@ pub(crate) struct EndpointIn {
     rate_limit: Option<u16>,
     #[serde(default, deserialize_with = "not_null")]
     metadata: Option<BTreeMap<String, String>>,
+    retry_policy: Option<RetryPolicyIn>,
     secret: Option<String>,
     headers: Option<BTreeMap<String, String>>,
 }
@@ -67,6 +72,8 @@ pub(crate) struct EndpointPatch {
     rate_limit: Patch<u16>,
     #[serde(default, deserialize_with = "not_null")]
     pub(super) metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) retry_policy: Patch<RetryPolicyIn>,
 }
 
 /// An endpoint as callers see it.
@@ -88,13 +95,46 @@ pub(crate) struct EndpointOut {
     throttle_rate: Option<u16>,
     rate_limit: Option<u16>,
     metadata: BTreeMap<String, String>,
+    /// Its own; none: the organization's, else the gateway's.
+    retry_policy: Option<RetryPolicyOut>,
+    circuit: CircuitOut,
     created_at: String,
     updated_at: String,
 }
 
-impl From<Endpoint> for EndpointOut {
-    fn from(endpoint: Endpoint) -> Self {
+/// Whether an endpoint fails over and over, so that it is only probed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CircuitOut {
+    /// `closed`, `open` or, while a probe is under way, `halfOpen`.
+    state: &'static str,
+    since: Option<String>,
+    next_probe: Option<String>,
+}
+
+impl From<Option<OpenCircuit>> for CircuitOut {
+    fn from(circuit: Option<OpenCircuit>) -> Self {
         Self {
+            state: match circuit {
+                None => "closed",
+                Some(OpenCircuit { probing: false, .. }) => "open",
+                Some(OpenCircuit { probing: true, .. }) => "halfOpen",
+            },
+            since: circuit.map(|open| open.since.to_string()),
+            // One that is due since the beginning of time is due now.
+            next_probe: circuit
+                .filter(|open| !open.probing)
+                .map(|open| open.next_probe.max(open.since).to_string()),
+        }
+    }
+}
+
+impl EndpointOut {
+    /// The endpoint with what delivering says of it.
+    pub(super) fn of(state: &ApiState, endpoint: Endpoint) -> Self {
+        Self {
+            circuit: state.deliveries.circuit(endpoint.id).into(),
+            retry_policy: endpoint.retry.as_ref().map(RetryPolicyOut::from),
             id: endpoint.id.to_string(),
             uid: endpoint.uid,
             url: endpoint.url,
@@ -125,6 +165,7 @@ pub(super) struct Checked {
     pub(super) channels: Option<Vec<Uid>>,
     pub(super) throttle_rate: Option<u16>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) retry: Option<RetryPolicy>,
 }
 
 impl EndpointIn {
@@ -156,6 +197,7 @@ impl EndpointIn {
             channels: self.channels.take().map(Vec::from_iter),
             throttle_rate,
             metadata,
+            retry: self.retry_policy.take().map(|policy| policy.0),
         })
     }
 
@@ -189,7 +231,7 @@ impl EndpointIn {
                 expires_at: None,
             }],
             headers: seal_headers(state, &headers)?,
-            retry: None,
+            retry: checked.retry,
             created_at: now,
             updated_at: now,
             failing_since: None,

@@ -11,6 +11,7 @@
 //!   so that clients of both generations read the answers; 422 if both names are given and differ
 //! - rotating a secret answers 200 with the new key
 //! - status 4, `canceled`, exists
+//! - an endpoint has `retryPolicy` (null: its organization's, else the gateway's) and shows its `circuit`
 //! - an attempt has `plugins`: what each of them did
 //! - a 422 has a `code` too
 //! - PUT of an unknown name makes the record under that name; a `uid` that is left out stays
@@ -25,6 +26,7 @@ mod config;
 mod destination;
 mod drain;
 mod endpoint;
+mod endpoint_events;
 mod endpoint_headers;
 mod endpoint_secret;
 mod endpoint_shape;
@@ -35,6 +37,7 @@ mod following;
 mod health;
 mod idempotency;
 mod message;
+mod operational;
 mod paging;
 mod patch;
 mod plugin;
@@ -42,7 +45,9 @@ mod plugin_chain;
 mod plugin_files;
 mod plugin_upload;
 mod query;
+mod recover;
 mod resend;
+mod retry_policy;
 mod router;
 mod sealed;
 mod session;

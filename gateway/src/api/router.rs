@@ -17,7 +17,8 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, plugin, plugin_chain, plugin_upload, resend, session,
+    event_type, health, message, operational, plugin, plugin_chain, plugin_upload, recover, resend,
+    session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +31,7 @@ pub fn router(state: Shared) -> Router {
     let mut routes = Routes(Router::new());
     applications(&mut routes);
     endpoints(&mut routes);
+    operational_webhooks(&mut routes);
     messages(&mut routes);
     event_types(&mut routes);
     plugins(&mut routes);
@@ -71,6 +73,7 @@ fn endpoints(routes: &mut Routes) {
     );
     routes.add(&format!("{one}/pause"), post(endpoint::pause));
     routes.add(&format!("{one}/resume"), post(endpoint::resume));
+    routes.add(&format!("{one}/recover"), post(recover::create));
     routes.add(&format!("{one}/secret"), get(endpoint_secret::get));
     routes.add(
         &format!("{one}/secret/rotate"),
@@ -82,6 +85,16 @@ fn endpoints(routes: &mut Routes) {
             .put(endpoint_headers::put)
             .patch(endpoint_headers::patch),
     );
+}
+
+fn operational_webhooks(routes: &mut Routes) {
+    routes.add(
+        "/api/v1/operational-webhook/endpoint",
+        get(operational::list).post(operational::create),
+    );
+    let one = "/api/v1/operational-webhook/endpoint/{endpoint_id}";
+    routes.add(one, get(operational::get).delete(operational::delete));
+    routes.add(&format!("{one}/secret"), get(operational::secret));
 }
 
 fn messages(routes: &mut Routes) {

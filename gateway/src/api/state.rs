@@ -12,6 +12,7 @@ use super::plugin_files::PluginFiles;
 use super::token::JwtSecret;
 use crate::delivery::Deliveries;
 use crate::domain::Clock;
+use crate::events::Events;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -47,6 +48,8 @@ pub struct Rooms {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where operational events are told.
+    pub events: Events,
 }
 
 /// What every route works with.

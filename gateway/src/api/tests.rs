@@ -1,5 +1,6 @@
 //! The API over the store in memory. Every answer is checked for its shape, and none may be a 500.
 
+mod events;
 mod messages;
 mod paging;
 mod plugins;
@@ -17,12 +18,14 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::state::Shared;
 use super::*;
 use crate::delivery::{self, Engine};
 use crate::domain::{ApplicationId, Clock, Digest, ManualClock, OrganizationId, Secret, Timestamp};
+use crate::events::Event;
 use crate::ingest::{self, FanOut};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
@@ -42,6 +45,8 @@ struct Api {
     token: String,
     /// What delivers; nothing does unless a test runs it.
     idle: Option<(Engine, FanOut)>,
+    /// Operational events.
+    told: mpsc::Receiver<Event>,
     _dir: tempfile::TempDir,
 }
 
@@ -92,7 +97,11 @@ impl Api {
             ..sandbox
         };
         let digests = Arc::new(Digests::default());
+        let metrics = Arc::new(Metrics::new());
+        // Nobody makes messages of them here.
+        let (events, told) = crate::events::queue(1_024, Arc::clone(&metrics));
         let parts = delivery::Parts {
+            events,
             store: Arc::new(MemoryStore::new(clock.clone())),
             outbound: Arc::new(
                 Outbound::new(&outbound::Config::default(), Arc::default()).unwrap(),
@@ -100,7 +109,7 @@ impl Api {
             sandbox: Arc::new(Sandbox::new(sandbox, dir.path().to_owned(), digests).unwrap()),
             vault: Arc::new(Vault::load_or_create(dir.path()).unwrap()),
             clock: clock.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
         };
         let (deliveries, lanes, engine) =
             delivery::open(delivery::Config::default(), parts.clone());
@@ -120,6 +129,7 @@ impl Api {
             outbound: parts.outbound,
             clock: clock.clone(),
             metrics: parts.metrics,
+            events: parts.events,
         };
         let jwt = JwtSecret::new(&Secret::new("a secret for the tests")).unwrap();
         let state = ApiState::new(rooms, jwt, config);
@@ -131,6 +141,7 @@ impl Api {
             org,
             token: String::new(),
             idle: Some((engine, fan_out)),
+            told,
             _dir: dir,
         };
         api.token = api.mint(&Scope::Organization(org));

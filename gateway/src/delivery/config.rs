@@ -5,14 +5,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::http::AttemptLimits;
-use super::scheduler::{Limits, SilenceLimits};
+use super::scheduler::{CircuitLimits, Limits, SilenceLimits};
 use crate::domain::RetryPolicy;
 
 /// Settings of delivering.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The delays before the retries of endpoints that have no policy of their own, such as `5s,5m,2h`.
+    /// The retry policy of endpoints that have none, and whose organization has none: `5s,5m,2h`, `svix`,
+    /// `standard-webhooks` or `exponential:first=5s,factor=2,cap=12h,retries=12`, each perhaps with
+    /// `;max-age=3d`.
     pub retry_schedule: RetryPolicy,
     /// Longest time from lookup to the end of the response head, in milliseconds.
     pub timeout_ms: u64,
@@ -48,6 +50,8 @@ pub struct Config {
     pub grace_ms: u64,
     /// When an endpoint that never succeeds is disabled.
     pub auto_disable: AutoDisable,
+    /// When an endpoint that fails over and over is only probed.
+    pub circuit: CircuitConfig,
 }
 
 /// Attempts under way, at each level.
@@ -76,6 +80,18 @@ pub struct AutoDisable {
     pub failures: u32,
     /// Spread over at least so long, in seconds.
     pub spread_s: u64,
+}
+
+/// When an endpoint that fails over and over is only probed: its deliveries wait without using their tries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitConfig {
+    /// After so many failed tries in a row; zero: never.
+    pub failures: u32,
+    /// The first probe comes after so long, in milliseconds; each that fails doubles the wait.
+    pub first_probe_ms: u64,
+    /// Longest wait between two probes, in seconds.
+    pub longest_probe_s: u64,
 }
 
 impl Default for Config {
@@ -108,6 +124,7 @@ impl Default for Config {
             // Chosen: longer than an attempt.
             grace_ms: 20_000,
             auto_disable: AutoDisable::default(),
+            circuit: CircuitConfig::default(),
         }
     }
 }
@@ -136,6 +153,20 @@ impl Default for AutoDisable {
     }
 }
 
+impl Default for CircuitConfig {
+    fn default() -> Self {
+        Self {
+            // Chosen: some rounds of a lane's concurrency, and the whole schedules of five messages, so that few
+            // failures are left to the schedule.
+            failures: 50,
+            // Chosen: the first step of the schedule.
+            first_probe_ms: 5_000,
+            // Chosen: a mended receiver waits minutes for its backlog, and a dead one costs 288 tries a day.
+            longest_probe_s: 300,
+        }
+    }
+}
+
 impl Config {
     pub(super) fn limits(&self) -> Limits {
         Limits {
@@ -153,6 +184,11 @@ impl Config {
                 silence: Duration::from_secs(self.auto_disable.silence_s),
                 failures: self.auto_disable.failures,
                 spread: Duration::from_secs(self.auto_disable.spread_s),
+            },
+            circuit: CircuitLimits {
+                failures: self.circuit.failures,
+                first_probe: Duration::from_millis(self.circuit.first_probe_ms),
+                longest_probe: Duration::from_secs(self.circuit.longest_probe_s),
             },
         }
     }

@@ -11,9 +11,11 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::changes::Changes;
+use super::organizations::{OrgView, Organizations};
 use super::scheduler::LaneSpec;
 use crate::domain::{
-    Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, Sealed, Seq, Timestamp,
+    Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, OrganizationId,
+    RetryPolicy, Sealed, Seq, Timestamp,
 };
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Step;
@@ -83,6 +85,9 @@ pub(crate) struct Directory {
     apps: Cache<ApplicationId, Arc<AppView>, Endpoints>,
     /// Raised by each change, so that what was loaded before it is not kept after it.
     generations: Box<[AtomicU64]>,
+    organizations: Organizations,
+    /// Of endpoints whose organization has no policy either.
+    retry: RetryPolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -101,12 +106,14 @@ impl Directory {
         store: Arc<dyn Store>,
         vault: Arc<Vault>,
         outbound: Arc<Outbound>,
-        endpoints: u64,
+        (endpoints, retry): (u64, RetryPolicy),
         changes: Arc<Changes>,
     ) -> Arc<Self> {
         // Chosen: two endpoints an application, for sizing the table only.
         let apps = usize::try_from(endpoints / 2).unwrap_or(usize::MAX);
         let directory = Arc::new(Self {
+            organizations: Organizations::new(Arc::clone(&store)),
+            retry,
             store: Arc::clone(&store),
             vault,
             outbound,
@@ -153,6 +160,28 @@ impl Directory {
     ) -> Result<Option<Arc<EndpointView>>, StoreError> {
         let app = self.app(app).await?;
         Ok(app.and_then(|app| app.endpoints.get(&id).cloned()))
+    }
+
+    /// The organization as it stands.
+    pub(crate) async fn organization(
+        &self,
+        id: OrganizationId,
+    ) -> Result<Arc<OrgView>, StoreError> {
+        self.organizations.get(id).await
+    }
+
+    /// The policy where nothing is known of endpoint and organization.
+    pub(crate) fn gateway_policy(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// The policy of an endpoint of this organization.
+    pub(crate) fn policy<'a>(
+        &'a self,
+        org: &'a OrgView,
+        endpoint: &'a Endpoint,
+    ) -> &'a RetryPolicy {
+        org.policy(endpoint, &self.retry)
     }
 
     fn generation(&self, id: ApplicationId) -> &AtomicU64 {
@@ -255,6 +284,11 @@ impl Directory {
 
 /// Drops what a change touches, after raising the counter: a load that began before may insert in between.
 fn forget(directory: &Weak<Directory>, change: &Change) {
+    if let (Kind::Organization, Ok(org)) = (change.kind, change.id.parse())
+        && let Some(directory) = directory.upgrade()
+    {
+        directory.organizations.forget(org);
+    }
     let app = match change.kind {
         Kind::Application => change.id.parse(),
         Kind::Endpoint | Kind::Chain => change.parent.parse(),

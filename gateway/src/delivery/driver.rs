@@ -2,7 +2,7 @@
 //! something start, and carries out what the scheduler says. It waits for nobody: what it starts runs in tasks
 //! of its own, so workers and recorder can always hand their results in.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::changes::place;
+use super::circuits::Circuits;
+use super::directory::Directory;
 use super::endpoints::Endpoints;
 use super::record::Job;
 use super::scheduler::{Action, Input, Refill, Refilled, Scheduler};
 use super::worker::Worker;
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, DeliveryRow, DeliveryState, Seq, Timestamp, Trigger};
 use crate::metrics::Metrics;
 use crate::store::{Lease, Store, StoreError};
 
@@ -38,6 +40,7 @@ pub(super) struct Driver {
     pub(super) worker: Arc<Worker>,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) circuits: Arc<Circuits>,
     /// From workers, recorder, reads and changes: always read.
     pub(super) inputs: mpsc::Receiver<Input>,
     /// For the reads that it starts.
@@ -145,9 +148,10 @@ impl Driver {
             }
             Action::Refill(refill) => {
                 let (store, lease) = (Arc::clone(&self.store), self.lease.clone());
+                let directory = Arc::clone(&self.worker.directory);
                 let inputs = self.inputs_in.clone();
                 self.tasks.spawn(async move {
-                    let input = match read(store.as_ref(), &lease, refill).await {
+                    let input = match read(store.as_ref(), &directory, &lease, refill).await {
                         Ok(refilled) => Input::Refilled(refill.lane, refilled),
                         Err(error) => {
                             tracing::warn!(endpoint = %refill.lane,
@@ -160,6 +164,7 @@ impl Driver {
                     drop(inputs.send(input).await);
                 });
             }
+            Action::Circuit(endpoint, circuit) => self.circuits.set(endpoint, circuit),
             Action::Health(endpoint, change) => {
                 let endpoints = Arc::clone(&self.endpoints);
                 self.tasks
@@ -187,17 +192,25 @@ impl Driver {
     }
 }
 
-async fn read(store: &dyn Store, lease: &Lease, refill: Refill) -> Result<Refilled, StoreError> {
+async fn read(
+    store: &dyn Store,
+    directory: &Directory,
+    lease: &Lease,
+    refill: Refill,
+) -> Result<Refilled, StoreError> {
     let Refill {
         lane,
+        app: _,
         until,
         after,
         limit,
     } = refill;
     let rows = store.due(lease, lane, until, after, limit).await?;
+    let expires = deadlines(store, directory, refill, &rows).await?;
     if rows.len() >= limit {
         return Ok(Refilled {
             rows,
+            expires,
             full: true,
             next_due: None,
         });
@@ -208,6 +221,40 @@ async fn read(store: &dyn Store, lease: &Lease, refill: Refill) -> Result<Refill
     Ok(Refilled {
         next_due: next.first().and_then(place).map(|(due, _)| due),
         rows,
+        expires,
         full: false,
     })
+}
+
+/// When parked deliveries are too old to be tried. Looks at their messages only where the policy has a maximum
+/// age.
+async fn deadlines(
+    store: &dyn Store,
+    directory: &Directory,
+    refill: Refill,
+    rows: &[DeliveryRow],
+) -> Result<HashMap<Seq, Timestamp>, StoreError> {
+    let mut deadlines = HashMap::new();
+    let Some(endpoint) = directory.endpoint(refill.app, refill.lane).await? else {
+        return Ok(deadlines);
+    };
+    let org = directory.organization(endpoint.endpoint.org).await?;
+    let policy = directory.policy(&org, &endpoint.endpoint);
+    if policy.max_age().is_none() {
+        return Ok(deadlines);
+    }
+    for row in rows {
+        let by_schedule = matches!(
+            row.state,
+            DeliveryState::Parked {
+                trigger: Trigger::Scheduled,
+                ..
+            }
+        );
+        if by_schedule && let Some(message) = store.message(row.key.message).await? {
+            let deadline = policy.deadline(message.first_due());
+            deadlines.extend(deadline.map(|deadline| (message.seq, deadline)));
+        }
+    }
+    Ok(deadlines)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::scheduler::HealthChange;
 use crate::domain::{Clock, Endpoint, EndpointId};
+use crate::events::{Events, What};
 use crate::store::{Store, StoreError};
 
 /// Why an endpoint was disabled, as its owner reads it.
@@ -19,6 +20,7 @@ const TRIES: u32 = 16;
 pub(crate) struct Endpoints {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Events,
 }
 
 impl Endpoints {
@@ -58,7 +60,7 @@ impl Endpoints {
         concerned: impl Fn(&Endpoint) -> bool + Send + Sync,
     ) {
         let now = self.clock.wall();
-        self.change(id, |endpoint| {
+        let disabled = self.change(id, |endpoint| {
             if endpoint.disabled || !concerned(endpoint) {
                 return false;
             }
@@ -67,39 +69,50 @@ impl Endpoints {
             endpoint.disabled_reason = Some(reason.clone());
             endpoint.updated_at = now;
             true
-        })
-        .await;
+        });
+        if let Some(endpoint) = disabled.await {
+            let fail_since = endpoint.failing_since.unwrap_or(now);
+            let reason = Some(reason.clone());
+            self.events
+                .tell(&endpoint, What::Disabled { fail_since, reason });
+        }
     }
 
-    /// Makes the change unless `change` says that there is nothing to do.
-    async fn change(&self, id: EndpointId, change: impl Fn(&mut Endpoint) -> bool + Send) {
+    /// Makes the change unless `change` says that there is nothing to do. The endpoint, if it was changed.
+    async fn change(
+        &self,
+        id: EndpointId,
+        change: impl Fn(&mut Endpoint) -> bool + Send,
+    ) -> Option<Endpoint> {
         for tries_left in (0..TRIES).rev() {
             match self.try_change(id, &change).await {
-                Ok(()) => return,
+                Ok(changed) => return changed,
                 Err(StoreError::Stale { .. }) if tries_left > 0 => {}
                 // It happens again with the next attempt.
                 Err(error) => {
                     tracing::warn!(endpoint = %id, error = &error as &dyn std::error::Error,
                         "the endpoint can not be changed");
-                    return;
+                    return None;
                 }
             }
         }
+        None
     }
 
     async fn try_change(
         &self,
         id: EndpointId,
         change: &(impl Fn(&mut Endpoint) -> bool + Send),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Endpoint>, StoreError> {
         let Some(stored) = self.store.get::<Endpoint>(id).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let mut endpoint = stored.value.clone();
         if !change(&mut endpoint) {
-            return Ok(());
+            return Ok(None);
         }
         let write = stored.update(&endpoint)?;
-        self.store.commit(vec![write], None).await.map(drop)
+        self.store.commit(vec![write], None).await?;
+        Ok(Some(endpoint))
     }
 }

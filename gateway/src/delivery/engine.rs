@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::changes::{Changes, Watcher};
+use super::circuits::Circuits;
 use super::config::Config;
 use super::directory::Directory;
 use super::driver::{Driver, Reported};
@@ -18,11 +19,13 @@ use super::endpoints::Endpoints;
 use super::lanes::{HandOver, Lanes};
 use super::payloads::Payloads;
 use super::record::{Job, Recorder};
+use super::recover::Recoverer;
 use super::recovery::{Recovery, lease_all};
 use super::resend::Deliveries;
 use super::scheduler::{Input, Scheduler};
 use super::worker::Worker;
 use crate::domain::Clock;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
@@ -44,6 +47,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where operational events are told.
+    pub events: Events,
 }
 
 /// Why delivering ended by itself.
@@ -64,6 +69,8 @@ pub struct Engine {
     parts: Parts,
     directory: Arc<Directory>,
     changes: Arc<Changes>,
+    circuits: Arc<Circuits>,
+    recover: Arc<Notify>,
     payloads: Arc<Payloads>,
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
@@ -78,7 +85,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         Arc::clone(&parts.store),
         Arc::clone(&parts.vault),
         Arc::clone(&parts.outbound),
-        config.directory_endpoints,
+        (config.directory_endpoints, config.retry_schedule.clone()),
         Arc::clone(&changes),
     );
     let payloads = Arc::new(Payloads::new(
@@ -90,7 +97,11 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (fresh_in, fresh) = mpsc::channel(config.lane_queue.max(1));
     let records = mpsc::channel(config.record_queue.max(1));
     let (lease, lease_seen) = watch::channel(None);
+    let circuits = Arc::new(Circuits::new(Arc::clone(&parts.metrics)));
+    let recover = Arc::new(Notify::new());
     let deliveries = Deliveries {
+        circuits: Arc::clone(&circuits),
+        recover: Arc::clone(&recover),
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
     };
@@ -108,6 +119,8 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         parts,
         directory,
         changes,
+        circuits,
+        recover,
         payloads,
         inputs,
         fresh,
@@ -180,6 +193,7 @@ impl Engine {
             config,
             parts,
             directory,
+            circuits,
             payloads,
             inputs: (inputs_in, inputs),
             fresh,
@@ -200,6 +214,7 @@ impl Engine {
         let endpoints = Arc::new(Endpoints {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
+            events: parts.events.clone(),
         });
         let worker = Arc::new(Worker {
             directory,
@@ -210,8 +225,8 @@ impl Engine {
             endpoints: Arc::clone(&endpoints),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
+            events: parts.events,
             limits: config.attempt_limits(),
-            retry: config.retry_schedule.clone(),
             records: records_in.clone(),
             inputs: inputs_in.clone(),
         });
@@ -223,6 +238,7 @@ impl Engine {
             worker,
             endpoints,
             metrics: parts.metrics,
+            circuits,
             inputs,
             inputs_in,
             fresh,
@@ -252,10 +268,18 @@ impl Engine {
             store: Arc::clone(&self.parts.store),
             clock: Arc::clone(&self.parts.clock),
             lease: lease.clone(),
-            retry: self.config.retry_schedule.clone(),
+            directory: Arc::clone(&self.directory),
             inputs: self.inputs.0.clone(),
         };
         background.spawn(recovery.run());
+        let recoverer = Recoverer {
+            store: Arc::clone(&self.parts.store),
+            directory: Arc::clone(&self.directory),
+            clock: Arc::clone(&self.parts.clock),
+            inputs: self.inputs.0.clone(),
+            wake: Arc::clone(&self.recover),
+        };
+        background.spawn(recoverer.run());
     }
 }
 

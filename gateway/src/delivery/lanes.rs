@@ -75,8 +75,14 @@ impl HandOver {
         }
         let ticket = Arc::new(Ticket::new(message.seq, count));
         let due = message.deliver_at.unwrap_or(now).max(now);
+        // Unknown for the moment: the worker asks again.
+        let org = self.directory.organization(message.org).await.ok();
         for endpoint in endpoints {
-            let item = Item::first(message.seq, due, message.payload_len, Arc::clone(&ticket));
+            let mut item = Item::first(message.seq, due, message.payload_len, Arc::clone(&ticket));
+            item.expires = org.as_ref().and_then(|org| {
+                let policy = self.directory.policy(org, &endpoint.endpoint);
+                policy.deadline(message.first_due())
+            });
             let input = Input::Deliver(endpoint.spec.clone(), item);
             self.fresh.send(input).await.map_err(|_| Stopped)?;
         }

@@ -5,15 +5,19 @@
 //! - `driver`: the scheduler in real time
 //! - `worker`: one attempt, step by step: `payloads`, `shape`, `request`, `http`, `settle`
 //! - `outcome`, `retry_after`: what a receiver's answer means
+//! - `told`: which attempts the organization hears of
 //! - `record`, `ticket`: what happened goes to the store, outbox entries go with their last delivery
-//! - `directory`, `changes`, `endpoints`: what is known about endpoints, and what delivering changes about them
+//! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
+//!   changes about them
+//! - `circuits`: whose receivers are spared at present
 //! - `recovery`, `engine`: start and end
-//! - [`Deliveries`]: what a person can ask for
+//! - [`Deliveries`], `recover`: what a person can ask for
 //!
 //! Nothing here dials by itself (that is `outbound`'s), and nothing that a receiver, sender or plugin does
 //! reaches beyond its own delivery, lane, application or organization.
 
 mod changes;
+mod circuits;
 mod config;
 mod directory;
 mod driver;
@@ -21,9 +25,11 @@ mod endpoints;
 mod engine;
 mod http;
 mod lanes;
+mod organizations;
 mod outcome;
 mod payloads;
 mod record;
+mod recover;
 mod recovery;
 mod request;
 mod resend;
@@ -32,6 +38,7 @@ mod scheduler;
 mod settle;
 mod shape;
 mod ticket;
+mod told;
 mod worker;
 
 #[cfg(test)]
@@ -39,9 +46,10 @@ mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use config::{AutoDisable, Config, InFlight};
+pub use config::{AutoDisable, CircuitConfig, Config, InFlight};
 pub use engine::{DeliveryError, Engine, Parts, open};
 pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
 pub use resend::{Deliveries, ResendError};
+pub use scheduler::OpenCircuit;

@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::changes::{due_at, reschedule};
+use super::directory::Directory;
 use super::scheduler::{Input, LaneSpec};
-use crate::domain::{
-    Clock, DeliveryState, Endpoint, EndpointId, RetryPolicy, Seq, Timestamp, Trigger,
-};
+use crate::domain::{Clock, DeliveryState, Endpoint, EndpointId, Seq, Timestamp, Trigger};
 use crate::store::{Lease, ShardSet, Store, StoreError, Stored};
 
 /// Lanes, and rows of one lane, read at a time.
@@ -53,7 +52,7 @@ pub(super) struct Recovery {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lease: Lease,
-    pub(super) retry: RetryPolicy,
+    pub(super) directory: Arc<Directory>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
 
@@ -107,7 +106,8 @@ impl Recovery {
     /// tries keep their time: somebody asked for it.
     async fn clamp(&self, stored: &Stored<Endpoint>) -> Result<(), StoreError> {
         let endpoint = &stored.value;
-        let policy = endpoint.retry.as_ref().unwrap_or(&self.retry);
+        let org = self.directory.organization(endpoint.org).await?;
+        let policy = self.directory.policy(&org, endpoint);
         let longest = policy.longest_step().max(LONGEST_RETRY_AFTER);
         let latest = self.clock.now().after(longest);
         let mut after = Some((latest, Seq(u64::MAX)));
@@ -138,7 +138,7 @@ fn is_scheduled(state: DeliveryState) -> bool {
     matches!(
         state,
         DeliveryState::Parked {
-            trigger: Trigger::Scheduled,
+            trigger: Trigger::Scheduled | Trigger::Recovered,
             ..
         }
     )

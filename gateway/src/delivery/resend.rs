@@ -1,18 +1,22 @@
-//! What a person can ask for: one more try of a delivery.
+//! What a person can ask for: one more try of a delivery, or of all that failed.
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::scheduler::{Input, LaneSpec};
-use crate::domain::{DeliveryKey, Endpoint, Message};
-use crate::store::{Store, StoreError};
+use super::circuits::Circuits;
+use super::scheduler::{Input, LaneSpec, OpenCircuit};
+use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message, RecoverTask};
+use crate::store::{IdempotencyRecord, Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
     pub(super) store: Arc<dyn Store>,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) circuits: Arc<Circuits>,
+    /// There is a new task.
+    pub(super) recover: Arc<Notify>,
 }
 
 /// Why a try was not scheduled.
@@ -27,6 +31,23 @@ pub enum ResendError {
 }
 
 impl Deliveries {
+    /// How an endpoint's circuit stands; none: closed.
+    pub fn circuit(&self, endpoint: EndpointId) -> Option<OpenCircuit> {
+        self.circuits.get(endpoint)
+    }
+
+    /// Has what failed at an endpoint made due again, in the background. When this answers, the task is on disk,
+    /// with the idempotency record. [`StoreError::Exists`] if the endpoint has one already.
+    pub async fn recover(
+        &self,
+        task: &RecoverTask,
+        idempotency: Option<IdempotencyRecord>,
+    ) -> Result<(), StoreError> {
+        self.store.insert(task, idempotency).await?;
+        self.recover.notify_one();
+        Ok(())
+    }
+
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
     /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
     /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.

@@ -20,6 +20,8 @@ pub(super) enum Ended {
     Dropped,
     /// A plugin rejected it.
     Rejected,
+    /// It has outlived its policy's maximum age: not tried any more.
+    TooOld,
 }
 
 /// The delivery after the try.
@@ -30,11 +32,11 @@ pub(super) struct Settled {
     pub(super) tries: u16,
 }
 
-/// Where the delivery stands after a try that ended at `now`.
+/// Where the delivery stands after a try that ended at `now`, if by schedule none is made from `deadline` on.
 pub(super) fn settle(
     item: &Item,
     ended: Ended,
-    policy: &RetryPolicy,
+    (policy, deadline): (&RetryPolicy, Option<Timestamp>),
     random: f64,
     now: Timestamp,
 ) -> Settled {
@@ -45,6 +47,7 @@ pub(super) fn settle(
         Ended::Asked(Verdict::Gone | Verdict::Abort) | Ended::Rejected => {
             return Settled::new(DeliveryState::Failed, tries);
         }
+        Ended::TooOld => return Settled::new(DeliveryState::Failed, item.tries),
         Ended::Dropped => return Settled::new(DeliveryState::Canceled, tries),
         Ended::Asked(Verdict::Retry { not_before, .. }) => not_before.unwrap_or_default(),
         Ended::Unsent => Duration::ZERO,
@@ -56,10 +59,15 @@ pub(super) fn settle(
         policy
             .delay_after(tries, random)
             .map(|delay| now.after(delay.max(not_before)))
+            .filter(|due| deadline.is_none_or(|end| *due < end))
+    };
+    let trigger = match item.trigger {
+        Trigger::Scheduled | Trigger::Manual => Trigger::Scheduled,
+        Trigger::Recovered => Trigger::Recovered,
     };
     let state = due.map_or(DeliveryState::Failed, |due| DeliveryState::Parked {
         due,
-        trigger: Trigger::Scheduled,
+        trigger,
     });
     Settled::new(state, tries)
 }
@@ -92,7 +100,7 @@ impl Ended {
             Ended::Asked(Verdict::Retry { .. } | Verdict::Gone | Verdict::Abort) => {
                 Feedback::Failure
             }
-            Ended::Unsent | Ended::Dropped | Ended::Rejected => Feedback::NotAsked,
+            Ended::Unsent | Ended::Dropped | Ended::Rejected | Ended::TooOld => Feedback::NotAsked,
         }
     }
 
@@ -101,7 +109,9 @@ impl Ended {
         match self {
             Ended::Asked(Verdict::Success) => AttemptStatus::Success,
             Ended::Dropped => AttemptStatus::Canceled,
-            Ended::Asked(_) | Ended::Unsent | Ended::Rejected => AttemptStatus::Fail,
+            Ended::Asked(_) | Ended::Unsent | Ended::Rejected | Ended::TooOld => {
+                AttemptStatus::Fail
+            }
         }
     }
 }
@@ -124,6 +134,7 @@ mod tests {
             due: NOW,
             trigger,
             resume_due: resume_due.map(Timestamp::from_millis),
+            expires: None,
             bytes: 0,
             ticket: None,
         }
@@ -131,7 +142,7 @@ mod tests {
 
     fn state(item: &Item, ended: Ended) -> (DeliveryState, u16) {
         let policy = RetryPolicy::parse("5s,1h").unwrap();
-        let settled = settle(item, ended, &policy, 0.5, NOW);
+        let settled = settle(item, ended, (&policy, None), 0.5, NOW);
         (settled.state, settled.tries)
     }
 
@@ -150,6 +161,29 @@ mod tests {
             assert_eq!(state(&by_schedule(1), ended), (parked(4_600_000), 2));
             assert_eq!(state(&by_schedule(2), ended), (DeliveryState::Failed, 3));
         }
+    }
+
+    #[test]
+    fn no_retry_is_due_at_its_deadline_or_later() {
+        let policy = RetryPolicy::parse("5s,1h").unwrap();
+        let settled = |tries, deadline| {
+            let item = item(tries, Trigger::Scheduled, None);
+            let end = Some(NOW.after(Duration::from_secs(deadline)));
+            settle(&item, RETRY, (&policy, end), 0.5, NOW).state
+        };
+        assert_eq!(settled(0, 6), parked(1_005_000));
+        assert_eq!(settled(0, 5), DeliveryState::Failed);
+        assert_eq!(settled(1, 3_599), DeliveryState::Failed);
+        let too_old = state(&item(4, Trigger::Scheduled, None), Ended::TooOld);
+        assert_eq!(too_old, (DeliveryState::Failed, 4));
+    }
+
+    #[test]
+    fn a_recovered_delivery_stays_one_over_its_retries() {
+        let (state, tries) = state(&item(0, Trigger::Recovered, None), RETRY);
+        let trigger = Trigger::Recovered;
+        let due = Timestamp::from_millis(1_005_000);
+        assert_eq!((state, tries), (DeliveryState::Parked { due, trigger }, 1));
     }
 
     #[test]

@@ -5,5 +5,6 @@ mod endpoints;
 pub(crate) mod faulty;
 mod paths;
 mod plugins;
+mod policies;
 mod recovery;
 pub(crate) mod rig;

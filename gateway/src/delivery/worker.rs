@@ -19,10 +19,12 @@ use super::request;
 use super::scheduler::{Feedback, Input, Item, Start};
 use super::settle::{Ended, jitter, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
+use super::told::tell;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
-    EndpointId, PluginReport, RetryPolicy, Seq, Timestamp, Trigger,
+    EndpointId, Message, PluginReport, RetryPolicy, Seq, Timestamp, Trigger, display_duration,
 };
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Sandbox;
@@ -49,8 +51,8 @@ pub(crate) struct Worker {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Events,
     pub(super) limits: AttemptLimits,
-    pub(super) retry: RetryPolicy,
     pub(super) records: mpsc::Sender<Job>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
@@ -80,6 +82,9 @@ struct Tried {
 /// Everything that an attempt is about.
 struct Delivery<'a> {
     item: &'a Item,
+    policy: &'a RetryPolicy,
+    /// Not tried by schedule from then on.
+    deadline: Option<Timestamp>,
     app: Arc<AppView>,
     endpoint: Arc<EndpointView>,
     event: Arc<Event>,
@@ -132,8 +137,12 @@ impl Worker {
         if endpoint.endpoint.disabled {
             return Ok(not_tried(lane, item, DeliveryState::Failed));
         }
+        let org = self.directory.organization(endpoint.endpoint.org).await?;
+        let policy = self.directory.policy(&org, &endpoint.endpoint);
         let delivery = Delivery {
             item,
+            policy,
+            deadline: deadline(policy, item, &event.message),
             app: Arc::clone(app),
             endpoint: Arc::clone(endpoint),
             event,
@@ -144,6 +153,10 @@ impl Worker {
         }
         let feedback = tried.ended.feedback();
         let outcome = self.settle(&delivery, tried);
+        if org.hears {
+            let about = (&endpoint.endpoint, &delivery.event.message);
+            tell(&self.events, self.store.as_ref(), item, about, &outcome).await;
+        }
         let job = Job {
             outcome,
             ticket: item.ticket.clone(),
@@ -156,7 +169,9 @@ impl Worker {
     /// A try that left nothing to record but that it was made.
     fn unsent(&self, lane: EndpointId, item: &Item) -> (Job, Feedback) {
         let now = self.clock.now();
-        let settled = settle(item, Ended::Unsent, &self.retry, jitter(lane, item), now);
+        // The panic may have come from whatever says what the endpoint's policy is.
+        let policy = (self.directory.gateway_policy(), item.expires);
+        let settled = settle(item, Ended::Unsent, policy, jitter(lane, item), now);
         let mut row = item.row(lane, settled.state);
         row.tries = settled.tries;
         row.resume_due = None;
@@ -166,6 +181,11 @@ impl Worker {
 
     async fn attempt(&self, delivery: &Delivery<'_>) -> Result<Tried, NotMade> {
         let at = self.clock.wall();
+        if delivery.deadline.is_some_and(|end| end <= self.clock.now()) {
+            let age = display_duration(delivery.policy.max_age().unwrap_or_default());
+            let why = format!("not sent: older than the retry policy's maximum age of {age}");
+            return Ok(Tried::unsent(Ended::TooOld, at, why, Vec::new()));
+        }
         let Shape { outcome, plugins } = self.shape(delivery).await?;
         let send = match outcome {
             ShapeOutcome::Send(send) => send,
@@ -198,8 +218,9 @@ impl Worker {
             app,
             endpoint,
             event,
+            ..
         } = delivery;
-        if item.tries > 0 && item.trigger == Trigger::Scheduled {
+        if item.tries > 0 && item.trigger != Trigger::Manual {
             let key = delivery.key();
             if let Some(shaped) = self.store.shaped(key).await? {
                 return Ok(Shape {
@@ -253,7 +274,7 @@ impl Worker {
         } = delivery;
         let status = tried.ended.status();
         self.metrics.attempted(label(status), tried.duration);
-        let policy = endpoint.endpoint.retry.as_ref().unwrap_or(&self.retry);
+        let policy = (delivery.policy, delivery.deadline);
         let now = self.clock.now();
         let lane = endpoint.endpoint.id;
         let settled = settle(item, tried.ended, policy, jitter(lane, item), now);
@@ -280,7 +301,7 @@ impl Worker {
         };
         log(&attempt, row.state);
         // Kept only while more tries may come. What a try by hand sent is no first attempt's.
-        let by_schedule = item.trigger == Trigger::Scheduled;
+        let by_schedule = item.trigger != Trigger::Manual;
         let shaped = match (row.state, tried.sent) {
             (DeliveryState::Parked { .. }, Some(sent)) if by_schedule && !sent.kept => {
                 Some(sent.to_keep())
@@ -334,6 +355,14 @@ impl Tried {
             sent: Some(sent),
         }
     }
+}
+
+/// Who asks for a try of an old delivery knows its age.
+fn deadline(policy: &RetryPolicy, item: &Item, message: &Message) -> Option<Timestamp> {
+    let by_schedule = item.trigger == Trigger::Scheduled;
+    by_schedule
+        .then(|| policy.deadline(message.first_due()))
+        .flatten()
 }
 
 /// The endpoint or the payload was deleted, or the endpoint disabled: nothing to try.

@@ -30,4 +30,25 @@ pub struct Application {
     /// Tokens of this application issued before this moment are refused.
     #[serde(default)]
     pub tokens_not_before: Option<Timestamp>,
+    /// Its messages are the organization's operational events; it is no tenant and reached by no tenant's route.
+    #[serde(default)]
+    pub management: bool,
+}
+
+impl Application {
+    /// The one whose messages are this organization's operational events.
+    pub fn management(org: OrganizationId, now: Timestamp) -> Self {
+        Self {
+            id: ApplicationId::generate(now),
+            org,
+            uid: None,
+            name: "operational webhooks".to_owned(),
+            throttle_rate: None,
+            metadata: BTreeMap::new(),
+            created_at: now,
+            updated_at: now,
+            tokens_not_before: None,
+            management: true,
+        }
+    }
 }

@@ -86,6 +86,8 @@ pub enum Trigger {
     Scheduled,
     /// 1: a person or program asked for it.
     Manual,
+    /// 0: by the fresh schedule of a delivery that had failed and was recovered.
+    Recovered,
 }
 
 /// What one plugin did to one attempt.

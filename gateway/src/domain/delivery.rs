@@ -20,7 +20,7 @@ pub enum DeliveryState {
     Parked {
         /// When it is tried again.
         due: Timestamp,
-        /// Whether the schedule or a person asked for that try.
+        /// Who asked for that try: the schedule, a person, or a recovery of all that had failed.
         trigger: Trigger,
     },
     /// The receiver has it.

@@ -127,6 +127,11 @@ id!(
     PluginId,
     "plg_"
 );
+id!(
+    /// Work that goes on in the background.
+    TaskId,
+    "qtask_"
+);
 
 #[cfg(test)]
 mod tests {

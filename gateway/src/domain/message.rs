@@ -36,6 +36,14 @@ pub struct Message {
     pub payload_len: u32,
 }
 
+impl Message {
+    /// When it could be delivered first.
+    pub fn first_due(&self) -> Timestamp {
+        self.deliver_at
+            .map_or(self.created_at, |at| at.max(self.created_at))
+    }
+}
+
 /// What ingest hands to the store: everything but the sequence number.
 #[derive(Debug, Clone)]
 pub struct NewMessage {

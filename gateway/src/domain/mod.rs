@@ -16,6 +16,7 @@ mod message;
 mod names;
 mod organization;
 mod plugin;
+mod recover;
 mod retry;
 mod secret;
 
@@ -26,10 +27,16 @@ pub use clock::{Clock, ManualClock, Seq, SystemClock, Timestamp};
 pub use delivery::{DeliveryKey, DeliveryRow, DeliveryState};
 pub use endpoint::{DeliveryOrder, Endpoint, EndpointSecret, PauseState};
 pub use event_type::EventType;
-pub use ids::{ApplicationId, AttemptId, EndpointId, IdError, MessageId, OrganizationId, PluginId};
+pub use ids::{
+    ApplicationId, AttemptId, EndpointId, IdError, MessageId, OrganizationId, PluginId, TaskId,
+};
 pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
-pub use retry::{RetryPolicy, RetryPolicyError, parse_duration};
+pub use recover::RecoverTask;
+pub use retry::{
+    Exponential, RetryPolicy, RetryPolicyError, Schedule, display_duration, parse_duration,
+    thousandths,
+};
 pub use secret::{Sealed, Secret};

@@ -1,12 +1,21 @@
 //! Decides when a failed attempt is tried again. Pure: no clock, no I/O, no randomness of its own.
 //! The worker passes the moment and a random number in, so a test can give both.
+//!
+//! `text` is the form that settings, flags and records hold.
 
-use std::fmt;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a list of delays is not a policy.
+use super::Timestamp;
+pub use text::{display_duration, parse_duration, thousandths};
+
+/// Why something is not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryPolicyError {
     /// More steps than any receiver needs.
@@ -21,17 +30,68 @@ pub enum RetryPolicyError {
         /// The step.
         given: Duration,
     },
+    /// More retries than any receiver needs.
+    #[error("an exponential schedule has at most {max} retries, not {given}", max = RetryPolicy::MAX_RETRIES)]
+    TooManyRetries {
+        /// How many there were.
+        given: u16,
+    },
+    /// A delay that does not grow is a list; one that grows faster is a slip of the pen.
+    #[error("the factor of an exponential schedule is 1 to {max}", max = RetryPolicy::MAX_FACTOR)]
+    Factor,
+    /// A first delay of nothing never grows, and one above the cap never counts.
+    #[error("the first delay of an exponential schedule is at least 1ms and at most its cap")]
+    First,
+    /// Nothing would be tried.
+    #[error("a maximum age is at least 1ms")]
+    NoAge,
     /// Not a number with a unit.
     #[error("`{0}` is not a duration such as `5s`, `5m`, `2h`")]
     Unreadable(String),
+    /// Neither a preset nor a list nor an exponential schedule.
+    #[error(
+        "`{0}` is not a schedule: give delays such as `5s,5m,2h`, a preset (`standard-webhooks`, `svix`), or \
+         `exponential:first=5s,factor=2,cap=12h,retries=12`; `;max-age=3d` may follow"
+    )]
+    UnknownForm(String),
 }
 
-/// The delays before the retries; the first try is immediate and not listed.
+/// The delays before the retries, and how old a delivery may get. The first try is immediate and not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RetryPolicy {
+    delays: Delays,
+    /// In milliseconds.
+    max_age: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Delays {
     /// Milliseconds each.
-    steps: Vec<u64>,
+    List(Vec<u64>),
+    Exponential(Exponential),
+}
+
+/// Delays that grow by a factor up to a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exponential {
+    /// Before the first retry.
+    pub first: Duration,
+    /// Thousandths: each delay is so many times the one before.
+    pub factor_thousandths: u32,
+    /// No delay is longer, jitter included.
+    pub cap: Duration,
+    /// How often it is tried again.
+    pub retries: u16,
+}
+
+/// Delays as they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// One by one.
+    List(Vec<Duration>),
+    /// By a rule.
+    Exponential(Exponential),
 }
 
 impl RetryPolicy {
@@ -39,55 +99,150 @@ impl RetryPolicy {
     pub const MAX_STEPS: usize = 100;
     /// Chosen: well inside the longest retention of a message (90 days).
     pub const MAX_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// Chosen: one each 5 minutes over three days and more.
+    pub const MAX_RETRIES: u16 = 1_000;
+    /// Chosen: from one second to the longest step in six.
+    pub const MAX_FACTOR: u32 = 10;
     /// Uniform within 20 % either way (svix-server's and our choice), so that a mended receiver is not
     /// met by everything at once.
     pub const JITTER: f64 = 0.2;
 
     /// Checks number and length of the steps.
-    pub fn try_new(steps: &[Duration]) -> Result<Self, RetryPolicyError> {
-        if steps.len() > Self::MAX_STEPS {
-            return Err(RetryPolicyError::TooManySteps { given: steps.len() });
-        }
-        if let Some(&given) = steps.iter().find(|step| **step > Self::MAX_STEP) {
-            return Err(RetryPolicyError::StepTooLong { given });
-        }
-        let steps = steps
-            .iter()
-            .map(|step| u64::try_from(step.as_millis()).unwrap_or(u64::MAX));
+    pub fn try_new(schedule: Schedule) -> Result<Self, RetryPolicyError> {
+        let delays = match schedule {
+            Schedule::List(steps) => Delays::list(&steps)?,
+            Schedule::Exponential(rule) => Delays::Exponential(rule.checked()?),
+        };
         Ok(Self {
-            steps: steps.collect(),
+            delays,
+            max_age: None,
+        })
+    }
+
+    /// The same, and a delivery fails for good once it is older.
+    pub fn with_max_age(self, max_age: Option<Duration>) -> Result<Self, RetryPolicyError> {
+        if max_age.is_some_and(|age| age < Duration::from_millis(1)) {
+            return Err(RetryPolicyError::NoAge);
+        }
+        Ok(Self {
+            max_age: max_age.map(millis),
+            ..self
         })
     }
 
     /// The example of Standard Webhooks 1.0.0: nine retries over 75 hours.
     pub fn standard_webhooks() -> Self {
-        const SECONDS: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
-        Self {
-            steps: SECONDS.map(|seconds| seconds * 1000).to_vec(),
+        Self::of_seconds(&[5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400])
+    }
+
+    /// What svix-server does by default: at once, then seven retries over 28 hours.
+    pub fn svix() -> Self {
+        Self::of_seconds(&[5, 300, 1800, 7200, 18_000, 36_000, 36_000])
+    }
+
+    /// The policy of this name: `standard-webhooks` or `svix`.
+    pub fn preset(name: &str) -> Option<Self> {
+        match name {
+            "standard-webhooks" => Some(Self::standard_webhooks()),
+            "svix" => Some(Self::svix()),
+            _ => None,
         }
     }
 
-    /// Reads `5s,5m,2h`; units `ms`, `s`, `m`, `h`, `d`. An empty text is a policy without retries.
-    pub fn parse(text: &str) -> Result<Self, RetryPolicyError> {
-        let steps = text
-            .split(',')
-            .map(str::trim)
-            .filter(|step| !step.is_empty());
-        Self::try_new(&steps.map(parse_duration).collect::<Result<Vec<_>, _>>()?)
+    fn of_seconds(seconds: &[u64]) -> Self {
+        Self {
+            delays: Delays::List(seconds.iter().map(|seconds| seconds * 1000).collect()),
+            max_age: None,
+        }
+    }
+
+    /// What it was made from.
+    pub fn schedule(&self) -> Schedule {
+        match &self.delays {
+            Delays::List(steps) => {
+                Schedule::List(steps.iter().copied().map(Duration::from_millis).collect())
+            }
+            Delays::Exponential(rule) => Schedule::Exponential(*rule),
+        }
+    }
+
+    /// How old a delivery may get.
+    pub fn max_age(&self) -> Option<Duration> {
+        self.max_age.map(Duration::from_millis)
+    }
+
+    /// When a delivery is too old to be tried that could first be tried at this moment; none: never.
+    pub fn deadline(&self, since: Timestamp) -> Option<Timestamp> {
+        self.max_age().map(|age| since.after(age))
     }
 
     /// How long to wait after the `tries`-th try failed (1 after the first), or none when the schedule is
     /// used up. `random` lies in 0..1.
     pub fn delay_after(&self, tries: u16, random: f64) -> Option<Duration> {
-        let step = *self.steps.get(usize::from(tries).checked_sub(1)?)?;
-        let factor = 1.0 + Self::JITTER * (2.0 * random.clamp(0.0, 1.0) - 1.0);
-        Some(Duration::from_millis(step).mul_f64(factor))
+        let retry = tries.checked_sub(1)?;
+        let (step, cap) = match &self.delays {
+            Delays::List(steps) => (*steps.get(usize::from(retry))?, None),
+            Delays::Exponential(rule) => (rule.step(retry)?, Some(millis(rule.cap))),
+        };
+        let low = Duration::from_millis(step).mul_f64(1.0 - Self::JITTER);
+        let mut high = Duration::from_millis(step).mul_f64(1.0 + Self::JITTER);
+        if let Some(cap) = cap {
+            // Jitter at the cap goes down only, and is spread all the same.
+            high = high.min(Duration::from_millis(cap));
+        }
+        Some(low + (high - low).mul_f64(random.clamp(0.0, 1.0)))
     }
 
     /// The longest wait this policy can ask for, jitter included.
     pub fn longest_step(&self) -> Duration {
-        let longest = self.steps.iter().copied().max().unwrap_or(0);
-        Duration::from_millis(longest).mul_f64(1.0 + Self::JITTER)
+        match &self.delays {
+            Delays::List(steps) => {
+                let longest = steps.iter().copied().max().unwrap_or(0);
+                Duration::from_millis(longest).mul_f64(1.0 + Self::JITTER)
+            }
+            Delays::Exponential(rule) => rule.cap,
+        }
+    }
+}
+
+impl Delays {
+    fn list(steps: &[Duration]) -> Result<Self, RetryPolicyError> {
+        if steps.len() > RetryPolicy::MAX_STEPS {
+            return Err(RetryPolicyError::TooManySteps { given: steps.len() });
+        }
+        for step in steps {
+            within_longest(*step)?;
+        }
+        Ok(Self::List(steps.iter().copied().map(millis).collect()))
+    }
+}
+
+impl Exponential {
+    fn checked(self) -> Result<Self, RetryPolicyError> {
+        within_longest(self.cap)?;
+        if self.retries > RetryPolicy::MAX_RETRIES {
+            return Err(RetryPolicyError::TooManyRetries {
+                given: self.retries,
+            });
+        }
+        if !(1_000..=1_000 * RetryPolicy::MAX_FACTOR).contains(&self.factor_thousandths) {
+            return Err(RetryPolicyError::Factor);
+        }
+        if !(Duration::from_millis(1)..=self.cap).contains(&self.first) {
+            return Err(RetryPolicyError::First);
+        }
+        Ok(self)
+    }
+
+    /// The delay before this retry (0: the first) in milliseconds, without jitter.
+    fn step(&self, retry: u16) -> Option<u64> {
+        if retry >= self.retries {
+            return None;
+        }
+        let factor = f64::from(self.factor_thousandths) / 1000.0;
+        let grown = self.first.as_secs_f64() * factor.powi(i32::from(retry));
+        let capped = grown.min(self.cap.as_secs_f64());
+        Some(millis(Duration::from_secs_f64(capped)))
     }
 }
 
@@ -97,100 +252,13 @@ impl Default for RetryPolicy {
     }
 }
 
-/// As [`RetryPolicy::parse`] reads it, each step in the largest unit that holds it whole.
-impl fmt::Display for RetryPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-        for (index, step) in self.steps.iter().enumerate() {
-            let whole = UNITS.iter().find(|(unit, _)| *step > 0 && step % unit == 0);
-            let (unit, name) = whole.unwrap_or(&UNITS[3]);
-            let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma}{}{name}", step / unit)?;
-        }
-        Ok(())
+fn within_longest(given: Duration) -> Result<(), RetryPolicyError> {
+    if given > RetryPolicy::MAX_STEP {
+        return Err(RetryPolicyError::StepTooLong { given });
     }
+    Ok(())
 }
 
-impl TryFrom<String> for RetryPolicy {
-    type Error = RetryPolicyError;
-
-    fn try_from(text: String) -> Result<Self, RetryPolicyError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RetryPolicy> for String {
-    fn from(policy: RetryPolicy) -> String {
-        policy.to_string()
-    }
-}
-
-/// Reads one duration: a whole number and a unit, `ms`, `s`, `m`, `h` or `d`.
-pub fn parse_duration(text: &str) -> Result<Duration, RetryPolicyError> {
-    let unreadable = || RetryPolicyError::Unreadable(text.to_owned());
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .ok_or_else(unreadable)?;
-    let count: u64 = text[..digits].parse().map_err(|_| unreadable())?;
-    let unit_ms = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(unreadable()),
-    };
-    count
-        .checked_mul(unit_ms)
-        .map(Duration::from_millis)
-        .ok_or_else(unreadable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_lists_and_names_what_it_cannot_read() {
-        let policy = RetryPolicy::parse("5s, 5m,2h").unwrap();
-        assert_eq!(policy.delay_after(1, 0.5), Some(Duration::from_secs(5)));
-        assert_eq!(policy.delay_after(3, 0.5), Some(Duration::from_secs(7200)));
-        assert_eq!(policy.delay_after(4, 0.5), None);
-        assert_eq!(RetryPolicy::parse("").unwrap().delay_after(1, 0.5), None);
-        assert_eq!(policy.to_string(), "5s,5m,2h");
-        assert_eq!(
-            RetryPolicy::parse("90s,1ms,0s").unwrap().to_string(),
-            "90s,1ms,0ms"
-        );
-        for bad in [
-            "5",
-            "s",
-            "5x",
-            "-5s",
-            "5s,1.5h",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
-            assert!(RetryPolicy::parse(bad).is_err(), "{bad}");
-        }
-        assert!(matches!(
-            RetryPolicy::parse("8d"),
-            Err(RetryPolicyError::StepTooLong { .. })
-        ));
-    }
-
-    #[test]
-    fn jitter_stays_within_a_fifth() {
-        let policy = RetryPolicy::standard_webhooks();
-        for tries in 1..=9 {
-            let middle = policy.delay_after(tries, 0.5).unwrap();
-            for step in 0..=100 {
-                let delay = policy.delay_after(tries, f64::from(step) / 100.0).unwrap();
-                assert!(delay >= middle.mul_f64(0.799) && delay <= middle.mul_f64(1.201));
-                assert!(delay <= policy.longest_step());
-            }
-        }
-        assert_eq!(policy.delay_after(0, 0.5), None);
-        assert_eq!(policy.delay_after(10, 0.5), None);
-    }
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::config::Config;
 use super::fanout::{self, Arrivals, FanOut};
+use super::operational::Operational;
 use crate::delivery::{Lanes, Recent};
 use crate::domain::{Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid};
+use crate::events::Event;
 use crate::metrics::Metrics;
 use crate::store::{AcceptItem, AcceptRefusal, IdempotencyRecord, Store, StoreError};
 
@@ -135,6 +137,16 @@ pub fn new(
         arrivals,
     }));
     (ingest, fan_out)
+}
+
+/// Puts together what makes messages of these events.
+pub fn operational(events: mpsc::Receiver<Event>, ingest: &Ingest) -> Operational {
+    Operational::new(
+        events,
+        (Arc::clone(&ingest.0.store), Arc::clone(&ingest.0.clock)),
+        Arc::clone(&ingest.0.metrics),
+        ingest.clone(),
+    )
 }
 
 impl Ingest {

@@ -19,6 +19,8 @@ pub struct Config {
     /// Accepted messages beyond those that wait for fan-out in the store, 8 bytes each in memory; past it new
     /// messages are refused.
     pub fan_out_backlog: usize,
+    /// Operational events that wait to become messages; more are dropped.
+    pub operational_queue: usize,
 }
 
 impl Default for Config {
@@ -32,6 +34,8 @@ impl Default for Config {
             fan_out_queue: 8_192,
             // Chosen: 8 MB.
             fan_out_backlog: 1_000_000,
+            // Chosen: half a megabyte.
+            operational_queue: 1_024,
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - `accept`: [`Ingest`], from a submission to the answer
 //! - `fanout`: [`FanOut`], from a message to its lanes; after a start, from the outbox
+//! - `operational`: [`Operational`], from an operational event to a message
 //!
 //! The answer's cost does not grow with the number of endpoints, and nothing that was answered depends on
 //! memory: what the queue to fan-out does not take, fan-out reads from the store.
@@ -10,10 +11,12 @@
 mod accept;
 mod config;
 mod fanout;
+mod operational;
 
 #[cfg(test)]
 mod tests;
 
-pub use accept::{Accepted, Ingest, IngestError, Submission, new};
+pub use accept::{Accepted, Ingest, IngestError, Submission, new, operational};
 pub use config::Config;
 pub use fanout::FanOut;
+pub use operational::Operational;

@@ -38,6 +38,8 @@ pub struct Metrics {
     commit_seconds: Histogram,
     backlog: Gauge,
     oldest_due_seconds: Gauge<f64, AtomicU64>,
+    open_circuits: Gauge,
+    operational_events: Family<ByOutcome, Counter>,
 }
 
 impl Metrics {
@@ -59,6 +61,8 @@ impl Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 15)),
             backlog: Gauge::default(),
             oldest_due_seconds: Gauge::default(),
+            open_circuits: Gauge::default(),
+            operational_events: Family::default(),
         };
         metrics.register();
         metrics
@@ -117,6 +121,16 @@ impl Metrics {
             "Age of the oldest delivery that is due and waits",
             self.oldest_due_seconds.clone(),
         );
+        registry.register(
+            "open_circuits",
+            "Endpoints that fail over and over and are only probed",
+            self.open_circuits.clone(),
+        );
+        registry.register(
+            "operational_events",
+            "Operational events by outcome",
+            self.operational_events.clone(),
+        );
     }
 
     /// One request to accept a message ended so: `accepted`, `duplicate`, `refused` or `error`.
@@ -158,6 +172,19 @@ impl Metrics {
     pub fn backlog(&self, waiting: usize, oldest_due: Duration) {
         self.backlog.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.oldest_due_seconds.set(oldest_due.as_secs_f64());
+    }
+
+    /// So many endpoints are only probed at present.
+    pub fn open_circuits(&self, open: usize) {
+        self.open_circuits
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// One operational event ended so: `sent`, `counted` (with a later one), `dropped`.
+    pub fn operational_event(&self, outcome: &'static str) {
+        self.operational_events
+            .get_or_create(&ByOutcome { outcome })
+            .inc();
     }
 
     /// The OpenMetrics text that `/metrics` answers with.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{IdempotencyRecord, PageRequest, Store, StoreError};
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EventType, Organization, Plugin,
-    PluginVersion, Seq,
+    PluginVersion, RecoverTask, Seq,
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
@@ -39,6 +39,8 @@ pub enum Kind {
     DeniedToken = 8,
     /// SHA-256 of a compiled plugin on this machine.
     Artifact = 9,
+    /// Failed deliveries that are made due again.
+    RecoverTask = 10,
 }
 
 impl Kind {
@@ -54,8 +56,19 @@ impl Kind {
             | Kind::PluginVersion
             | Kind::Chain
             | Kind::DeniedToken
-            | Kind::Artifact => &[],
+            | Kind::Artifact
+            | Kind::RecoverTask => &[],
         }
+    }
+
+    /// The same of the record with this identifier, each with the parent that they have.
+    pub(crate) fn children_of(self, id: &str) -> impl Iterator<Item = (Kind, String)> {
+        let management = (self == Kind::Organization).then(|| management_of(id));
+        let management = management.map(|parent| (Kind::Application, parent));
+        let children = self.children().iter();
+        children
+            .map(|kind| (*kind, id.to_owned()))
+            .chain(management)
     }
 
     /// Whether something is left to sweep after a record of this kind is removed.
@@ -76,6 +89,7 @@ impl fmt::Display for Kind {
             Kind::Chain => "plugin chain",
             Kind::DeniedToken => "denied token",
             Kind::Artifact => "compiled plugin",
+            Kind::RecoverTask => "recovery",
         })
     }
 }
@@ -262,6 +276,12 @@ impl Resource for Organization {
     }
 }
 
+/// The parent of an organization's management application.
+fn management_of(org: impl fmt::Display) -> String {
+    format!("{org}:management")
+}
+
+/// The management application has a parent of its own, so that it is neither listed nor found among the tenants.
 impl Resource for Application {
     const KIND: Kind = Kind::Application;
 
@@ -270,7 +290,11 @@ impl Resource for Application {
     }
 
     fn record_parent(&self) -> String {
-        self.org.to_string()
+        if self.management {
+            management_of(self.org)
+        } else {
+            self.org.to_string()
+        }
     }
 
     fn record_uid(&self) -> Option<String> {
@@ -343,6 +367,23 @@ impl Resource for PluginVersion {
 
     fn record_uid(&self) -> Option<String> {
         Some(self.digest.to_string())
+    }
+}
+
+/// All have one parent, so that they are found after a start; the endpoint is the uid, for one task each.
+impl Resource for RecoverTask {
+    const KIND: Kind = Kind::RecoverTask;
+
+    fn record_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn record_parent(&self) -> String {
+        String::new()
+    }
+
+    fn record_uid(&self) -> Option<String> {
+        Some(self.endpoint.to_string())
     }
 }
 

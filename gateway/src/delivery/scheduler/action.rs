@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{HealthChange, Item, Reply};
+use super::{HealthChange, Item, OpenCircuit, Reply};
 use crate::delivery::ticket::Ticket;
 use crate::domain::{ApplicationId, DeliveryRow, EndpointId, Seq, Timestamp};
 
@@ -24,6 +24,8 @@ pub(crate) enum Action {
     Refill(Refill),
     /// Write what is known about an endpoint's health.
     Health(EndpointId, HealthChange),
+    /// Show that an endpoint's circuit is so; none: closed.
+    Circuit(EndpointId, Option<OpenCircuit>),
 }
 
 /// An attempt to be made.
@@ -38,6 +40,7 @@ pub(crate) struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refill {
     pub(crate) lane: EndpointId,
+    pub(crate) app: ApplicationId,
     /// Due by then.
     pub(crate) until: Timestamp,
     /// After this one.

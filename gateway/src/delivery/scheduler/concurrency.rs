@@ -4,6 +4,7 @@
 /// The limit of one lane as it stands.
 #[derive(Debug)]
 pub(super) struct Concurrency {
+    start: u32,
     limit: u32,
     max: u32,
     /// Raised by each halving: what was started before tells nothing about the halved limit.
@@ -12,8 +13,10 @@ pub(super) struct Concurrency {
 
 impl Concurrency {
     pub(super) fn new(start: u32, max: u32) -> Self {
+        let start = start.clamp(1, max.max(1));
         Self {
-            limit: start.clamp(1, max.max(1)),
+            start,
+            limit: start,
             max: max.max(1),
             round: 0,
         }
@@ -32,6 +35,12 @@ impl Concurrency {
     /// The receiver has one.
     pub(super) fn grow(&mut self) {
         self.limit = (self.limit + 1).min(self.max);
+    }
+
+    /// Nothing that was learned before holds any more.
+    pub(super) fn restart(&mut self) {
+        self.round += 1;
+        self.limit = self.start;
     }
 
     /// A delivery started in `round` found the receiver overloaded. True: one at a time is still too many.

@@ -1,5 +1,6 @@
 //! What the scheduler is told.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -20,6 +21,8 @@ pub(crate) struct LaneSpec {
     pub(crate) paused: bool,
     pub(crate) disabled: bool,
     pub(crate) failing_since: Option<Timestamp>,
+    /// When its owner changed it last.
+    pub(crate) changed_at: Timestamp,
     /// Of the endpoint's record: an older one never overwrites a newer one.
     pub(crate) revision: u64,
 }
@@ -72,6 +75,8 @@ pub(crate) enum Feedback {
 pub(crate) struct Refilled {
     /// In order of due time.
     pub(crate) rows: Vec<DeliveryRow>,
+    /// When they are too old to be tried, where the policy says so.
+    pub(crate) expires: HashMap<Seq, Timestamp>,
     /// There may be more that are due.
     pub(crate) full: bool,
     /// When the first one after these is due.
@@ -89,6 +94,7 @@ impl LaneSpec {
             paused: endpoint.pause == PauseState::Paused,
             disabled: endpoint.disabled,
             failing_since: endpoint.failing_since,
+            changed_at: endpoint.updated_at,
             revision,
         }
     }

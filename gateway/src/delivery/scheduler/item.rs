@@ -18,6 +18,8 @@ pub(crate) struct Item {
     pub(crate) trigger: Trigger,
     /// What a failed manual try goes back to.
     pub(crate) resume_due: Option<Timestamp>,
+    /// Too old to be tried from then on, as far as is known here; the worker decides.
+    pub(crate) expires: Option<Timestamp>,
     /// Bytes of the payload where known; for fairness only.
     pub(crate) bytes: u32,
     /// The message's outbox entry; none once the delivery has a row.
@@ -33,9 +35,15 @@ impl Item {
             due,
             trigger: Trigger::Scheduled,
             resume_due: None,
+            expires: None,
             bytes,
             ticket: Some(ticket),
         }
+    }
+
+    /// Whether it has outlived its policy's maximum age.
+    pub(super) fn is_too_old(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
     }
 
     /// The row of this delivery at this endpoint in this state.
@@ -63,6 +71,7 @@ impl Item {
             due,
             trigger,
             resume_due: row.resume_due,
+            expires: None,
             bytes: 0,
             ticket: None,
         }
@@ -81,6 +90,7 @@ impl Item {
                 due: now,
                 trigger: Trigger::Manual,
                 resume_due: None,
+                expires: None,
                 bytes: 0,
                 ticket: None,
             },
@@ -93,7 +103,7 @@ impl Item {
 
     /// What waits by schedule goes on doing so if the try by hand fails.
     pub(super) fn by_hand(mut self) -> Self {
-        if self.trigger == Trigger::Scheduled {
+        if self.trigger != Trigger::Manual {
             self.resume_due = Some(self.due);
         }
         self

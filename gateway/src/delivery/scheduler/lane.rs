@@ -5,9 +5,11 @@
 
 mod flow;
 mod parked;
+mod spared;
 
 use std::collections::{HashMap, VecDeque};
 
+use super::circuit::Circuit;
 use super::concurrency::Concurrency;
 use super::health::Health;
 use super::rate::Rate;
@@ -54,6 +56,7 @@ pub(super) struct Lane {
     concurrency: Concurrency,
     rate: Rate,
     health: Health,
+    circuit: Circuit,
     /// The receiver is left alone until then.
     rests_until: Option<Timestamp>,
     /// The window was full, so that new deliveries queue up in the store behind those parked there.
@@ -88,6 +91,7 @@ impl Lane {
             concurrency: Concurrency::new(limits.lane_start, limits.lane_max),
             rate: Rate::default(),
             health: Health::default(),
+            circuit: Self::first_circuit(spec.failing_since),
             rests_until: None,
             overflowed: false,
             next_due: None,
@@ -135,6 +139,9 @@ impl Lane {
     /// Takes over what is newer than what it knows.
     pub(super) fn learn(&mut self, spec: LaneSpec) {
         if spec.revision > self.spec.revision {
+            if spec.changed_at > self.spec.changed_at {
+                self.reconsider();
+            }
             self.spec = spec;
             self.apply_spec();
         }
@@ -149,6 +156,7 @@ impl Lane {
 
     pub(super) fn delete(&mut self, actions: &mut Vec<Action>) {
         self.closed = Some(DeliveryState::Canceled);
+        self.circuit.close();
         // Deleted, so the store's sweeper takes the parked ones.
         self.next_due = None;
         self.settle_window(actions);
@@ -218,7 +226,7 @@ impl Lane {
         if self.closed.is_some() {
             return self.settle(item, actions);
         }
-        if self.window_len() >= window {
+        if self.window_len() >= self.window_limit(window) {
             self.overflowed = true;
         }
         if self.overflowed || self.spec.paused || item.due > now {

@@ -5,13 +5,14 @@
 //! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
 //! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
-//! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
+//! - `rate`, `concurrency`, `health`, `circuit`: what a lane knows about its receiver
 //!
 //! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
 //! asks for it once its window is half empty; the same way it asks for retries when their time has come. All
 //! windows shrink as memory fills (`share`).
 
 mod action;
+mod circuit;
 mod concurrency;
 mod health;
 mod input;
@@ -28,6 +29,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 pub(crate) use action::{Action, Refill, Start};
+pub(crate) use circuit::CircuitLimits;
+pub use circuit::OpenCircuit;
 pub(crate) use health::{HealthChange, SilenceLimits};
 pub(crate) use input::{Feedback, Input, LaneSpec, Refilled, Reply};
 pub(crate) use item::Item;
@@ -61,6 +64,8 @@ pub(crate) struct Limits {
     pub(crate) slow_down_floor: Duration,
     /// When silence ends in disabling.
     pub(crate) silence: SilenceLimits,
+    /// When a receiver is spared.
+    pub(crate) circuit: CircuitLimits,
 }
 
 /// Every lane of this gateway.
@@ -78,6 +83,8 @@ pub(crate) struct Scheduler {
     idle: VecDeque<EndpointId>,
     /// Deliveries in the windows of all lanes.
     waiting: usize,
+    /// Lanes whose circuit is not what it was.
+    circuit_news: Vec<EndpointId>,
 }
 
 impl Scheduler {
@@ -91,6 +98,7 @@ impl Scheduler {
             refilling: 0,
             idle: VecDeque::new(),
             waiting: 0,
+            circuit_news: Vec::new(),
         }
     }
 
@@ -144,6 +152,7 @@ impl Scheduler {
                 self.refilling -= 1;
                 if let Some(lane) = self.lanes.get_mut(&id) {
                     lane.refilled(now, refilled, actions);
+                    lane.withdraw(actions);
                 }
                 self.touch(now, id);
             }
@@ -199,6 +208,10 @@ impl Scheduler {
             }
         }
         self.forget_idle(now);
+        for id in self.circuit_news.drain(..) {
+            let circuit = self.lanes.get(&id).and_then(Lane::circuit);
+            actions.push(Action::Circuit(id, circuit));
+        }
     }
 
     /// When [`Scheduler::advance`] has something to do by time alone; none: not before the next input.
@@ -242,6 +255,7 @@ impl Scheduler {
             if let Some(change) = lane.finished(now, message, feedback, &self.limits) {
                 actions.push(Action::Health(id, change));
             }
+            lane.withdraw(actions);
         }
         self.touch(now, id);
     }
@@ -269,6 +283,9 @@ impl Scheduler {
             }
             lane.timer = timer;
         }
+        if lane.circuit_news() {
+            self.circuit_news.push(id);
+        }
         if lane.wants_refill(now, share::window(&self.limits, free, lane.concurrency())) {
             lane.refill_queued = true;
             self.refills.push_back(id);
@@ -286,6 +303,9 @@ impl Scheduler {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.idle_queued = false;
                 if lane.is_forgettable(now) {
+                    if lane.circuit().is_some() {
+                        self.circuit_news.push(id);
+                    }
                     self.lanes.remove(&id);
                 }
             }

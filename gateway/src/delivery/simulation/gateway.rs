@@ -109,8 +109,11 @@ fn boot(world: &Arc<World>, number: u32) -> (Life, Body) {
         line: Arc::clone(&line),
         clock: Arc::clone(&clock),
     };
+    // Nobody listens: what is told is dropped.
+    let (events, _) = crate::events::queue(1, Arc::clone(&metrics));
     let parts = Parts {
         store: Arc::clone(&store),
+        events,
         outbound: Arc::new(OUTBOUND.leading_to(Arc::new(receivers))),
         sandbox: Arc::clone(&SANDBOX),
         vault: Arc::new(vault()),

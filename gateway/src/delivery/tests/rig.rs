@@ -55,6 +55,7 @@ pub(crate) struct Rig {
     shutdown: CancellationToken,
     engine: JoinHandle<Result<(), DeliveryError>>,
     fan_out: JoinHandle<()>,
+    operational: JoinHandle<()>,
     _dir: TempDir,
 }
 
@@ -95,8 +96,10 @@ impl Setup {
         let digests = Arc::new(MemoryDigests::default());
         let sandbox = Sandbox::new(sandbox_config, dir.path().to_owned(), digests).unwrap();
         let sandbox = Arc::new(sandbox);
+        let (events, told) = crate::events::queue(1_024, Arc::clone(&metrics));
         let parts = Parts {
             store: Arc::clone(&store),
+            events,
             outbound: Arc::new(Outbound::new(&outbound, Arc::default()).unwrap()),
             sandbox: Arc::clone(&sandbox),
             vault: Arc::new(vault()),
@@ -111,6 +114,7 @@ impl Setup {
             Arc::clone(&metrics),
             lanes,
         );
+        let operational = ingest::operational(told, &ingest);
         let app = match self.app {
             Some(app) => app,
             None => {
@@ -129,6 +133,7 @@ impl Setup {
             deliveries,
             app,
             metrics,
+            operational: tokio::spawn(operational.run(shutdown.clone())),
             sandbox,
             shutdown,
             _dir: dir,
@@ -271,6 +276,7 @@ impl Rig {
         self.shutdown.cancel();
         let ended = async {
             self.fan_out.await.unwrap();
+            self.operational.await.unwrap();
             self.engine.await.unwrap()
         };
         let ended = tokio::time::timeout(PATIENCE, ended).await;
@@ -284,6 +290,7 @@ impl Rig {
     /// Ends without any ceremony: what was not on disk is lost.
     pub(crate) async fn kill(self) -> Stopped {
         self.fan_out.abort();
+        self.operational.abort();
         self.engine.abort();
         assert!(self.engine.await.is_err());
         assert!(self.fan_out.await.is_err());
@@ -357,6 +364,7 @@ pub(crate) fn application(now: Timestamp) -> Application {
         created_at: now,
         updated_at: now,
         tokens_not_before: None,
+        management: false,
     }
 }
 

@@ -43,6 +43,7 @@ macro_rules! suite {
             attempts_of_a_batch_are_paged, the_outbox_of_a_batch_empties, messages_leave_a_batch_one_by_one);
         $crate::store::conformance::suite!(@ $make, upkeep: expired_messages_go_whole,
             nothing_goes_before_its_deliveries_end, expired_keys_are_swept, a_removed_application_takes_everything,
+            a_removed_organization_takes_its_management_application,
             a_removed_endpoint_takes_its_lane, late_outcomes_of_deleted_messages_are_dropped, exports_are_imported,
             export_is_consistent_under_writes, broken_exports_are_refused, closed_is_closed);
     };

@@ -10,9 +10,10 @@ use super::{
     Subject, app, attempt, delivered, endpoint, item, key, later, parked, sweep_all, with_event_id,
 };
 use crate::domain::{
-    ApplicationId, Digest, EndpointId, Message, Plugin, PluginId, PluginVersion, Seq,
+    Application, ApplicationId, Digest, EndpointId, Message, Organization, OrganizationId, Plugin,
+    PluginId, PluginVersion, Seq,
 };
-use crate::store::records::{ChainOwner, ChainRecord};
+use crate::store::records::{self, ChainOwner, ChainRecord};
 use crate::store::{
     AcceptItem, AttemptFilter, AttemptsOf, Kind, MessageFilter, Outcome, PageRequest, Record,
     Shaped, Store, StoreError, Write,
@@ -130,6 +131,23 @@ pub(crate) async fn expired_keys_are_swept(make: impl Fn() -> Subject) {
         let kept = store.idempotency("org_1", name, later(1)).await.unwrap();
         assert_eq!(kept, None);
     }
+}
+
+pub(crate) async fn a_removed_organization_takes_its_management_application(
+    make: impl Fn() -> Subject,
+) {
+    let store = &make().store;
+    let org = Organization::new(OrganizationId::generate(super::START), super::START);
+    let management = Application::management(org.id, super::START);
+    store.insert(&org, None).await.unwrap();
+    store.insert(&management, None).await.unwrap();
+    let listed = store.list::<Application>(org.id, PageRequest::first(10));
+    assert!(listed.await.unwrap().is_empty(), "it is no tenant");
+    let gone = records::remove::<Organization>(org.id);
+    store.commit(vec![gone], None).await.unwrap();
+    sweep_all(store, later(1)).await;
+    let kept = store.get::<Application>(management.id).await.unwrap();
+    assert!(kept.is_none());
 }
 
 pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Subject) {

@@ -55,10 +55,10 @@ impl Kept {
                     .map(|chain| (Kind::Chain, chain.id)),
             );
         }
-        for child in kind.children() {
+        for (child, parent) in kind.children_of(id) {
             let page = PageRequest::first(budget);
             // Reading a page of memory can not fail.
-            let children = self.records.of(*child, id, page).unwrap_or_default();
+            let children = self.records.of(child, &parent, page).unwrap_or_default();
             belongings.extend(children.into_iter().map(|record| (record.kind, record.id)));
         }
         let removals = belongings

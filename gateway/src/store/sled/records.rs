@@ -175,6 +175,7 @@ pub(super) fn kind_of(number: u8) -> Option<Kind> {
         Kind::Chain,
         Kind::DeniedToken,
         Kind::Artifact,
+        Kind::RecoverTask,
     ];
     kinds.into_iter().find(|kind| *kind as u8 == number)
 }

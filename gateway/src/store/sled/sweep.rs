@@ -76,14 +76,14 @@ impl Group<'_> {
             deleted += self.drop_lane(endpoint, limit)?;
             deleted += usize::from(self.remove(Kind::Chain, id)?.is_some());
         }
-        for child in kind.children() {
+        for (child, parent) in kind.children_of(id) {
             let left = limit.saturating_sub(deleted);
             let rows = self
                 .tree
-                .scan_prefix(keys::records_of(*child, id))
+                .scan_prefix(keys::records_of(child, &parent))
                 .take(left);
             for row in rows.collect::<Result<Vec<_>, _>>().map_err(fault)? {
-                let removed = self.remove(*child, records::id_of(&row.1)?)?;
+                let removed = self.remove(child, records::id_of(&row.1)?)?;
                 deleted += usize::from(removed.is_some());
             }
         }

@@ -25,13 +25,18 @@ impl Lane {
     pub(in crate::delivery::scheduler) fn startable(&self, now: Timestamp) -> bool {
         self.has_room()
             && self.rate.wait(now).is_none()
-            && (!self.manual.is_empty() || (self.has_scheduled() && !self.rests(now)))
+            && (!self.manual.is_empty()
+                || (self.has_scheduled() && self.lets_through(now))
+                || self.has_outlived(now))
     }
 
     pub(in crate::delivery::scheduler) fn start(&mut self, now: Timestamp) -> Option<Start> {
         let item = self.pick(now)?;
         self.rate.take(now);
         self.in_flight += 1;
+        if !item.is_too_old(now) {
+            self.circuit.started(item.message);
+        }
         self.held
             .insert(item.message, Held::InFlight(self.concurrency.round()));
         Some(Start {
@@ -45,8 +50,8 @@ impl Lane {
         if let Some(item) = self.manual.pop_front() {
             return Some(item);
         }
-        if self.rests(now) {
-            return None;
+        if !self.lets_through(now) {
+            return self.pick_outlived(now);
         }
         let retry_turn = self.since_retry + 1 >= RETRY_EVERY || self.first.is_empty();
         if retry_turn && let Some(item) = self.retries.pop_front() {
@@ -61,8 +66,13 @@ impl Lane {
         self.closed.is_none() && !self.spec.paused && self.in_flight < self.concurrency.limit()
     }
 
-    fn has_scheduled(&self) -> bool {
+    pub(super) fn has_scheduled(&self) -> bool {
         !self.first.is_empty() || !self.retries.is_empty()
+    }
+
+    /// Whether a delivery by schedule may go to the receiver.
+    fn lets_through(&self, now: Timestamp) -> bool {
+        !self.rests(now) && self.circuit.lets_through(now)
     }
 
     pub(super) fn rests(&self, now: Timestamp) -> bool {
@@ -96,17 +106,25 @@ impl Lane {
             Feedback::Success => {
                 self.concurrency.grow();
                 self.rests_until = None;
+                if self.circuit.success() {
+                    self.concurrency.restart();
+                }
                 self.health.success()
             }
-            Feedback::Failure => self.health.failure(now, &limits.silence),
+            Feedback::Failure => {
+                self.circuit.failure(now, message, &limits.circuit);
+                self.health.failure(now, &limits.silence)
+            }
             Feedback::Overloaded(wait) => {
                 if self.concurrency.shrink(round) {
                     let wait = wait.unwrap_or(limits.slow_down_floor);
                     self.rests_until = Some(now.after(wait));
                 }
+                self.circuit.failure(now, message, &limits.circuit);
                 self.health.failure(now, &limits.silence)
             }
             Feedback::NotAsked => {
+                self.circuit.not_asked(message);
                 self.rate.refund();
                 None
             }
@@ -122,6 +140,7 @@ impl Lane {
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.rate.refund();
+        self.circuit.not_asked(item.message);
         if let Some(late) = self.late.remove(&item.message) {
             item.join(late);
         }
@@ -155,7 +174,7 @@ impl Lane {
         let allowed = (self.has_room() && self.window_len() > 0)
             .then(|| self.rate.wait(now))
             .flatten();
-        [rested, allowed, self.next_due]
+        [rested, allowed, self.next_due, self.spared_wake()]
             .into_iter()
             .flatten()
             .filter(ahead)

@@ -56,6 +56,9 @@ impl Lane {
                 reply: None,
             });
         }
+        if self.takes_at_once(&row) {
+            return;
+        }
         if let DeliveryState::Parked { due, .. } = row.state {
             self.note_parked(due, message);
         }
@@ -80,6 +83,7 @@ impl Lane {
         window: usize,
     ) -> bool {
         let due = self.next_due.is_some_and(|due| due <= now);
+        let window = self.window_limit(window);
         let room = match self.closed {
             Some(_) => self.held.len() < window / 2,
             None => !self.spec.paused && self.window_len() <= window / 2,
@@ -93,6 +97,7 @@ impl Lane {
         window: usize,
     ) -> Option<Refill> {
         self.refill_queued = false;
+        let window = self.window_limit(window);
         if !self.wants_refill(now, window) {
             return None;
         }
@@ -100,6 +105,7 @@ impl Lane {
         self.next_due = None;
         Some(Refill {
             lane: self.spec.endpoint,
+            app: self.spec.app,
             until: if self.closed.is_some() {
                 END_OF_TIME
             } else {
@@ -126,7 +132,8 @@ impl Lane {
             if self.held.contains_key(&message) {
                 continue;
             }
-            let item = Item::of_row(&row, due);
+            let mut item = Item::of_row(&row, due);
+            item.expires = refilled.expires.get(&message).copied();
             if self.closed.is_some() {
                 self.settle(item, actions);
                 continue;
