@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::delivery::{AutoDisable, Config, InFlight};
+use crate::delivery::{AutoDisable, CircuitConfig, Config, InFlight};
 use crate::domain::RetryPolicy;
 use crate::ingest;
 
@@ -135,6 +135,11 @@ fn delivery(dice: &mut StdRng) -> Config {
         lease_ttl_ms: dice.random_range(2_000..=20_000),
         grace_ms: dice.random_range(100..=5_000),
         auto_disable,
+        circuit: CircuitConfig {
+            failures: one_of(dice, &[3, 10, 50]),
+            first_probe_ms: dice.random_range(100..=2_000),
+            longest_probe_s: dice.random_range(1..=5),
+        },
         ..Config::default()
     }
 }
