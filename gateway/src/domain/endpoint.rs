@@ -51,7 +51,7 @@ pub struct Endpoint {
     /// Static headers of every attempt, sealed as one JSON object of strings; none: no headers.
     #[serde(default)]
     pub headers: Option<Sealed>,
-    /// Its own retry policy; none: the gateway's.
+    /// Its own retry policy; none: the organization's, else the gateway's.
     #[serde(default)]
     pub retry: Option<RetryPolicy>,
     /// When it was made.
