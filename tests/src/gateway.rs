@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -195,11 +195,41 @@ impl Gateway {
     /// # Panics
     /// When it is not running.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid())
+        kill_process(self.process_id(), signal).expect("our own child can be signalled");
+    }
+
+    /// How many descriptors it has open.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn open_files(&self) -> u64 {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let count = entries
+            .expect("our own child shows its descriptors")
+            .count();
+        u64::try_from(count).expect("a number of files")
+    }
+
+    /// From now on it may have this many descriptors open; those that it has stay open. None: as many as the
+    /// system allows.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn limit_open_files(&self, most: Option<u64>) {
+        let allowed = getrlimit(Resource::Nofile);
+        let wanted = Rlimit {
+            current: most.or(allowed.maximum),
+            ..allowed
+        };
+        prlimit(Some(self.process_id()), Resource::Nofile, wanted)
+            .expect("our own child can be limited");
+    }
+
+    fn process_id(&self) -> Pid {
+        i32::try_from(self.pid())
             .ok()
             .and_then(Pid::from_raw)
-            .expect("a process id");
-        kill_process(pid, signal).expect("our own child can be signalled");
+            .expect("a process id")
     }
 
     /// Waits for it to end by itself.
