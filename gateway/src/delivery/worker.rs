@@ -13,10 +13,10 @@ use super::directory::{AppView, Directory, EndpointView};
 use super::endpoints::Endpoints;
 use super::http::{AttemptLimits, attempt};
 use super::outcome::{AttemptReport, Verdict};
-use super::payloads::{Event, Loaded, Payloads};
+use super::payloads::{Event, Load, Loaded, Payloads};
 use super::record::{Job, last_attempt};
 use super::request;
-use super::scheduler::{Feedback, Input, Item, Start};
+use super::scheduler::{Feedback, Input, Item, Start, UNKNOWN_BYTES};
 use super::settle::{Ended, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
 use crate::domain::{
@@ -60,6 +60,9 @@ pub(crate) struct Worker {
 enum NotMade {
     #[error("the sandbox is busy")]
     SandboxBusy,
+    /// The payload has so many bytes, and was counted as fewer.
+    #[error("its payload is larger than was known")]
+    Larger(u32),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -105,6 +108,10 @@ impl Worker {
                 Ok(()) => Input::Finished(lane, message, feedback),
                 Err(_) => return,
             },
+            // To the lane's front, for a place of its size.
+            Err(NotMade::Larger(bytes)) => {
+                Input::Postponed(lane, Item { bytes, ..item }, Duration::ZERO)
+            }
             Err(reason) => {
                 tracing::warn!(endpoint = %lane, message = message.0,
                     error = &reason as &dyn std::error::Error, "an attempt is postponed");
@@ -126,8 +133,14 @@ impl Worker {
         let (Some(app), Some(endpoint)) = (&app, endpoint) else {
             return Ok(not_tried(lane, item, DeliveryState::Canceled));
         };
-        let Some(Loaded { event, permit }) = self.payloads.load(item.message).await? else {
-            return Ok(not_tried(lane, item, DeliveryState::Canceled));
+        let loaded = self
+            .payloads
+            .load(item.message, counted_bytes(item))
+            .await?;
+        let Loaded { event, permit } = match loaded {
+            Load::Loaded(loaded) => loaded,
+            Load::Gone => return Ok(not_tried(lane, item, DeliveryState::Canceled)),
+            Load::Larger(bytes) => return Err(NotMade::Larger(bytes)),
         };
         if endpoint.endpoint.disabled {
             return Ok(not_tried(lane, item, DeliveryState::Failed));
@@ -332,6 +345,15 @@ impl Tried {
             plugins,
             sent: Some(sent),
         }
+    }
+}
+
+/// As how many bytes the scheduler has counted it. A try by hand goes out at once, whatever its size.
+fn counted_bytes(item: &Item) -> u32 {
+    match (item.trigger, item.bytes) {
+        (Trigger::Manual, _) => u32::MAX,
+        (Trigger::Scheduled, 0) => UNKNOWN_BYTES,
+        (Trigger::Scheduled, bytes) => bytes,
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::concurrency::Concurrency;
 use super::health::Health;
+use super::pace::Pace;
 use super::rate::Rate;
 use super::tree::Turn;
 use super::{Action, Item, LaneSpec, Limits, Reply};
@@ -65,6 +66,7 @@ pub(super) struct Lane {
     refill: Option<Vec<DeliveryRow>>,
     pub(super) refill_queued: bool,
     pub(super) turn: Turn,
+    pub(super) pace: Pace,
     pub(super) timer: Option<Timestamp>,
     pub(super) idle_queued: bool,
 }
@@ -90,6 +92,7 @@ impl Lane {
             refill: None,
             refill_queued: false,
             turn: Turn::default(),
+            pace: Pace::default(),
             timer: None,
             idle_queued: false,
             spec,
