@@ -85,6 +85,7 @@ impl AttemptReport {
             | ErrorKind::Dns
             | ErrorKind::DnsTimeout
             | ErrorKind::Connect
+            | ErrorKind::OutOfMeans
             | ErrorKind::Tls
             | ErrorKind::Reset
             | ErrorKind::InvalidResponse => Verdict::RETRY,

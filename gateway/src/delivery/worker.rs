@@ -24,7 +24,7 @@ use crate::domain::{
     EndpointId, PluginReport, RetryPolicy, Seq, Timestamp, Trigger,
 };
 use crate::metrics::Metrics;
-use crate::outbound::{Outbound, TargetUrl};
+use crate::outbound::{ErrorKind, Outbound, TargetUrl};
 use crate::sandbox::Sandbox;
 use crate::store::{Outcome, Store, StoreError};
 
@@ -60,6 +60,8 @@ pub(crate) struct Worker {
 enum NotMade {
     #[error("the sandbox is busy")]
     SandboxBusy,
+    #[error("this machine has nothing left to send with: {0}")]
+    OutOfMeans(String),
     /// The payload has so many bytes, and was counted as fewer.
     #[error("its payload is larger than was known")]
     Larger(u32),
@@ -201,6 +203,9 @@ impl Worker {
         let body = send.payload.clone();
         let clock = self.clock.as_ref();
         let report = attempt(&self.outbound, target, headers, body, self.limits, clock).await;
+        if report.error == Some(ErrorKind::OutOfMeans) {
+            return Err(NotMade::OutOfMeans(report.response));
+        }
         Ok(Tried::sent(report, at, plugins, send))
     }
 

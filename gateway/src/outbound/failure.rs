@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use rustix::io::Errno;
+
 use super::judge::Refusal;
 use super::resolve::LookupError;
 
@@ -28,6 +30,8 @@ pub enum ErrorKind {
     Reset,
     /// What came back is not an HTTP response.
     InvalidResponse,
+    /// This machine has no descriptor, port or memory left: the receiver was not asked.
+    OutOfMeans,
 }
 
 /// Why there is no response.
@@ -57,6 +61,9 @@ pub enum SendError {
     /// Not an HTTP response.
     #[error("the response is not valid HTTP")]
     InvalidResponse(#[source] Box<dyn Error + Send + Sync>),
+    /// No descriptor, port or memory left on this machine.
+    #[error("out of means")]
+    OutOfMeans(#[source] Box<dyn Error + Send + Sync>),
 }
 
 // === impl ErrorKind ===
@@ -73,6 +80,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Reset => "reset",
             ErrorKind::InvalidResponse => "invalid_response",
+            ErrorKind::OutOfMeans => "out_of_means",
         }
     }
 }
@@ -91,6 +99,7 @@ impl SendError {
             SendError::Timeout => ErrorKind::Timeout,
             SendError::Reset(_) => ErrorKind::Reset,
             SendError::InvalidResponse(_) => ErrorKind::InvalidResponse,
+            SendError::OutOfMeans(_) => ErrorKind::OutOfMeans,
         }
     }
 
@@ -137,6 +146,7 @@ impl SendError {
         let error = error.without_url();
         match find(&error) {
             Some(Found::Refused(refusal)) => SendError::BlockedAddress(refusal),
+            Some(Found::OutOfMeans) => SendError::OutOfMeans(error.into()),
             Some(Found::DnsTimeout) => SendError::DnsTimeout,
             Some(Found::Dns) => SendError::Dns(error.into()),
             Some(Found::Tls) => SendError::Tls(error.into()),
@@ -150,6 +160,7 @@ impl SendError {
 
 enum Found {
     Refused(Refusal),
+    OutOfMeans,
     Dns,
     DnsTimeout,
     Tls,
@@ -183,9 +194,18 @@ fn read(error: &(dyn Error + 'static)) -> Option<Found> {
             LookupError::Empty | LookupError::Failed(_) => Found::Dns,
         });
     }
+    if error.downcast_ref::<io::Error>().is_some_and(out_of_means) {
+        return Some(Found::OutOfMeans);
+    }
     if error.is::<rustls::Error>() {
         return Some(Found::Tls);
     }
     let http = error.downcast_ref::<hyper::Error>()?;
     http.is_parse().then_some(Found::NotHttp)
+}
+
+/// What a machine says that has nothing left to open a connection with.
+fn out_of_means(error: &io::Error) -> bool {
+    const SAID: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|said| SAID.contains(&said))
 }
