@@ -12,7 +12,7 @@ use super::concurrency::Concurrency;
 use super::health::Health;
 use super::pace::Pace;
 use super::rate::Rate;
-use super::tree::Turn;
+use super::tree::Turns;
 use super::{Action, Item, LaneSpec, Limits, Reply};
 use crate::domain::{
     ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp, Trigger,
@@ -65,7 +65,7 @@ pub(super) struct Lane {
     /// its old place.
     refill: Option<Vec<DeliveryRow>>,
     pub(super) refill_queued: bool,
-    pub(super) turn: Turn,
+    pub(super) turns: Turns,
     pub(super) pace: Pace,
     pub(super) timer: Option<Timestamp>,
     pub(super) idle_queued: bool,
@@ -91,7 +91,7 @@ impl Lane {
             cursor: None,
             refill: None,
             refill_queued: false,
-            turn: Turn::default(),
+            turns: Turns::default(),
             pace: Pace::default(),
             timer: None,
             idle_queued: false,
@@ -317,6 +317,6 @@ impl Lane {
             && self.next_due.is_none()
             && self.refill.is_none()
             && !self.refill_queued
-            && !self.turn.queued
+            && !self.turns.any_queued()
     }
 }

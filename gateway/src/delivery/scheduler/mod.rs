@@ -125,8 +125,8 @@ impl Scheduler {
                 self.finished(now, id, message, feedback, actions);
             }
             Input::Postponed(id, item, wait) => {
+                self.tree.finished(now, id, item.message);
                 if let Some(lane) = self.lanes.get_mut(&id) {
-                    self.tree.finished(now, id, lane, item.message);
                     lane.postpone(now.after(wait), item, actions);
                 }
                 self.touch(now, id);
@@ -230,8 +230,9 @@ impl Scheduler {
         feedback: Feedback,
         actions: &mut Vec<Action>,
     ) {
+        let ended = self.tree.finished(now, id, message);
         if let Some(lane) = self.lanes.get_mut(&id) {
-            if let Some(after) = self.tree.finished(now, id, lane, message) {
+            if let Some(after) = ended {
                 lane.pace.ended(after);
             }
             if let Some(change) = lane.finished(now, message, feedback, &self.limits) {
@@ -247,7 +248,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
-        if lane.startable(now) && !lane.turn.queued {
+        if lane.startable(now) {
             self.tree.offer(id, lane);
         }
         let timer = lane.wake(now);

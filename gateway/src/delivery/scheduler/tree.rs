@@ -24,11 +24,15 @@ const MAX_COST: u32 = 5;
 
 /// A member's place in the ring above it.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+struct Turn {
     /// In the ring.
-    pub(super) queued: bool,
+    queued: bool,
     deficit: u32,
 }
+
+/// A lane's places, one in each round: its pace may change while it waits for its turn in another.
+#[derive(Debug, Default)]
+pub(super) struct Turns([Turn; Share::ALL.len()]);
 
 /// Organizations, applications and what is under way in them.
 #[derive(Debug)]
@@ -43,7 +47,8 @@ pub(super) struct Tree {
     next: usize,
     orgs: HashMap<OrganizationId, Group<ApplicationId>>,
     apps: HashMap<ApplicationId, Group<EndpointId>>,
-    taken: HashMap<(EndpointId, Seq), Taken>,
+    /// The places of attempts under way, and since when they have them.
+    taken: HashMap<(EndpointId, Seq), (Pick, Timestamp)>,
 }
 
 /// An organization or application with its members.
@@ -61,18 +66,12 @@ struct Round<M> {
     turn: Turn,
 }
 
-/// A place that an attempt under way has.
-#[derive(Debug)]
-struct Taken {
-    since: Timestamp,
-    share: Share,
-    bytes: u32,
-}
-
 /// The lane that starts its next delivery, and the place that it got.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pick {
     pub(super) lane: EndpointId,
+    app: ApplicationId,
+    org: OrganizationId,
     share: Share,
     bytes: u32,
 }
@@ -94,10 +93,14 @@ impl Tree {
         }
     }
 
-    /// Gives a lane that can start something its place.
+    /// Gives a lane that can start something its place, unless it has it.
     pub(super) fn offer(&mut self, id: EndpointId, lane: &mut Lane) {
         let share = lane.pace.share();
-        lane.turn.queued = true;
+        let turn = lane.turns.of(share);
+        if turn.queued {
+            return;
+        }
+        turn.queued = true;
         let app = self.apps.entry(lane.app()).or_default();
         app.round(share).ring.push_back(id);
         self.queue(lane.org(), lane.app(), share);
@@ -105,29 +108,24 @@ impl Tree {
 
     /// The picked lane has started this delivery.
     pub(super) fn started(&mut self, now: Timestamp, pick: Pick, message: Seq) {
-        let Pick { lane, share, bytes } = pick;
-        let taken = Taken {
-            since: now,
-            share,
-            bytes,
-        };
-        self.taken.insert((lane, message), taken);
+        self.taken.insert((pick.lane, message), (pick, now));
     }
 
-    /// An attempt of this lane has ended. How long it had its place; none if it had none.
+    /// An attempt of this lane, which may be forgotten, has ended. How long it had its place; none if it had none.
     pub(super) fn finished(
         &mut self,
         now: Timestamp,
-        id: EndpointId,
-        lane: &Lane,
+        lane: EndpointId,
         message: Seq,
     ) -> Option<Duration> {
-        let Taken {
-            since,
+        let (pick, since) = self.taken.remove(&(lane, message))?;
+        let Pick {
+            app,
+            org,
             share,
             bytes,
-        } = self.taken.remove(&(id, message))?;
-        let (org, app) = (lane.org(), lane.app());
+            ..
+        } = pick;
         self.places.give_back(share, bytes);
         if let Some(group) = self.apps.get_mut(&app) {
             group.places.give_back(share, bytes);
@@ -199,21 +197,15 @@ impl Tree {
                 app.round(share).ring.pop_front();
                 continue;
             };
-            let Some(bytes) = lane.next_bytes(now) else {
+            let next = lane.next_bytes(now);
+            let Some(bytes) = next.filter(|_| lane.pace.share() == share) else {
                 app.round(share).ring.pop_front();
-                lane.turn.queued = false;
+                lane.turns.of(share).queued = false;
                 continue;
             };
-            if lane.pace.share() != share {
-                app.round(share).ring.pop_front();
-                self.offer(lane_id, lane);
-                continue;
-            }
-            let cost = match share {
-                Share::Quick => (1 + bytes / BYTES_PER_COST).min(MAX_COST),
-                // What these take is their places: one at each turn.
-                Share::New | Share::Slow => MAX_COST,
-            };
+            let cost = (1 + bytes / BYTES_PER_COST).min(MAX_COST);
+            // The others cost their places, whatever they send: one at each turn.
+            let counts = share == Share::Quick;
             let bytes = if bytes == 0 { UNKNOWN_BYTES } else { bytes };
             // Who finds no place leaves the ring until one is given back there.
             if !self.places.admit(&self.bounds, share, bytes) {
@@ -225,24 +217,32 @@ impl Tree {
             } else if !app.places.admit(&self.app_bounds, share, bytes) {
                 org.round(share).ring.pop_front();
                 app.round(share).turn.queued = false;
-            } else if !org.round(share).turn.affords(cost) {
+            } else if counts && !org.round(share).turn.affords(cost) {
                 ring.rotate_left(1);
-            } else if !app.round(share).turn.affords(cost) {
+            } else if counts && !app.round(share).turn.affords(cost) {
                 org.round(share).ring.rotate_left(1);
-            } else if !lane.turn.affords(cost) {
+            } else if counts && !lane.turns.of(share).affords(cost) {
                 app.round(share).ring.rotate_left(1);
             } else {
-                let turns = [
-                    &mut org.round(share).turn,
-                    &mut app.round(share).turn,
-                    &mut lane.turn,
-                ];
-                turns.into_iter().for_each(|turn| turn.deficit -= cost);
+                if counts {
+                    let turns = [
+                        &mut org.round(share).turn,
+                        &mut app.round(share).turn,
+                        lane.turns.of(share),
+                    ];
+                    turns.into_iter().for_each(|turn| turn.deficit -= cost);
+                } else {
+                    ring.rotate_left(1);
+                    org.round(share).ring.rotate_left(1);
+                    app.round(share).ring.rotate_left(1);
+                }
                 for places in [&mut self.places, &mut org.places, &mut app.places] {
                     places.take(share, bytes);
                 }
                 return Some(Pick {
                     lane: lane_id,
+                    app: app_id,
+                    org: org_id,
                     share,
                     bytes,
                 });
@@ -264,6 +264,16 @@ impl Tree {
             org.turn.queued = true;
             self.rings[share as usize].push_back(org_id);
         }
+    }
+}
+
+impl Turns {
+    fn of(&mut self, share: Share) -> &mut Turn {
+        &mut self.0[share as usize]
+    }
+
+    pub(super) fn any_queued(&self) -> bool {
+        self.0.iter().any(|turn| turn.queued)
     }
 }
 

@@ -82,8 +82,8 @@ fn a_new_lane_waits_for_one_try_of_others_like_it_and_not_for_the_slow() {
     sim.receiver(&new, 5, Feedback::Success);
     sim.deliver(&new, 10);
     assert_eq!(sim.starts_of(&new), 0, "no place is left");
-    // 42 places come free every 15 s, and half of them go to the 59 that are not known yet.
-    sim.run_for(Duration::from_secs(61));
+    // The first six lanes have the 42 places. Half of those that come free every 15 s go to the other 94.
+    sim.run_for(Duration::from_secs(76));
     assert_eq!(sim.starts_of(&new), 10);
 
     // All of these are known by now, and still busy.
@@ -142,4 +142,25 @@ fn a_parked_payload_that_turns_out_large_comes_back_for_a_place_of_its_size() {
     *sim.under_way.get_mut(&id).unwrap() -= 1;
     sim.input(Input::Postponed(id, larger, Duration::ZERO));
     assert_eq!(sim.starts_of(&lane), 2, "at once, since there is room");
+}
+
+#[test]
+fn a_place_comes_back_from_a_lane_that_was_forgotten_meanwhile() {
+    let mut sim = Sim::new(Limits {
+        gateway: 1,
+        idle_lanes: 0,
+        ..limits()
+    });
+    let lane = spec(1, 1, 1);
+    sim.receiver(&lane, FOR_EVER, Feedback::Success);
+    sim.deliver(&lane, 1);
+    let (_, id, message) = sim.started[0];
+    // The record overtakes the end of its attempt, and with it the lane has nothing left.
+    let ticket = Arc::new(Ticket::new(message, 1));
+    let row = Item::first(message, sim.now, 1, ticket).row(id, DeliveryState::Success);
+    sim.input(Input::Recorded(row));
+    sim.input(Input::Finished(id, message, Feedback::Success));
+    let next = spec(1, 1, 2);
+    sim.receiver(&next, 5, Feedback::Success);
+    sim.all_start(&next, 1, 1);
 }
