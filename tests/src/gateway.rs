@@ -36,6 +36,7 @@ pub struct GatewayBuilder {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     own_group: bool,
+    open_files: Option<u64>,
 }
 
 /// A running gateway, or one that was stopped and can be started again.
@@ -69,6 +70,7 @@ impl Gateway {
             args: Vec::new(),
             env: Vec::new(),
             own_group: false,
+            open_files: None,
         }
     }
 
@@ -312,6 +314,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// It can not have more descriptors than this, whatever it asks for.
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// Another place for the data.
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.data_dir = dir.into();
@@ -395,7 +403,18 @@ impl GatewayBuilder {
     /// The binary in an environment of the test's own making: what the tests themselves are told by must not
     /// reach the gateway.
     fn bare_command(&self) -> Command {
-        let mut command = Command::new(hookmill_bin());
+        let mut command = match self.open_files {
+            None => Command::new(hookmill_bin()),
+            Some(most) => {
+                // The limit is a process's own, so the shell sets it and becomes the gateway.
+                let mut shell = Command::new("/bin/sh");
+                shell
+                    .arg("-c")
+                    .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""));
+                shell.arg(hookmill_bin());
+                shell
+            }
+        };
         command
             .env_clear()
             // Where no other settings file lies about.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hookmill_tests::fault_table::FaultRow;
 use hookmill_tests::{Gateway, Receiver, Tenant, eventually};
+use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::{count, send, wait_for_all};
@@ -13,7 +14,7 @@ use super::{count, send, wait_for_all};
 const LEFT: u64 = 16;
 
 /// Idle connections that take them, with more behind in the system's queue.
-const IDLE: usize = 64;
+const IDLE: u64 = 64;
 
 const ROUNDS: usize = 3;
 
@@ -27,62 +28,132 @@ async fn logged(gateway: &Gateway, text: &str, times: usize) {
     .await;
 }
 
+/// Messages that wait at a paused endpoint, each to need a descriptor: its receiver ends every connection.
+struct Queue {
+    tenant: Tenant,
+    endpoint: String,
+    receiver: Receiver,
+    sent: Vec<String>,
+}
+
+impl Queue {
+    async fn new(gateway: &Gateway) -> Self {
+        let tenant = Tenant::new(gateway).await;
+        let receiver = Receiver::start()
+            .answer(200)
+            .header("connection", "close")
+            .await;
+        let endpoint = tenant.endpoint(&receiver.url_of("/")).await;
+        Self {
+            tenant,
+            endpoint,
+            receiver,
+            sent: Vec::new(),
+        }
+    }
+
+    async fn fill(&mut self) {
+        self.call("pause").await;
+        self.sent.extend(send(&self.tenant, 50, 0).await);
+    }
+
+    /// A single request, over the connection that the client has kept: there may be no other.
+    async fn open(&self) {
+        self.call("resume").await;
+    }
+
+    async fn call(&self, what: &str) {
+        let path = self
+            .tenant
+            .path(&format!("/endpoint/{}/{what}", self.endpoint));
+        self.tenant.client.post(&path, json!({})).await.expect(200);
+    }
+
+    async fn arrive(&self) -> u64 {
+        wait_for_all(&self.receiver, "/", &self.sent).await
+    }
+}
+
+/// Connections that send nothing.
+async fn idle(gateway: &Gateway, count: u64) -> Vec<TcpStream> {
+    let address = gateway.url().trim_start_matches("http://");
+    let mut idle = Vec::new();
+    for _ in 0..count {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    idle
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_descriptors_everything_waits() {
-    // A single retry: a try that was used up would show as a lost message.
+    // A single retry: a try that was used up would show.
     let mut gateway = Gateway::builder().retry_schedule("50ms").start().await;
-    let tenant = Tenant::new(&gateway).await;
-    // Each request over a connection of its own, so that each needs a descriptor.
-    let receiver = Receiver::start()
-        .answer(200)
-        .header("connection", "close")
-        .await;
-    let endpoint = tenant.endpoint(&receiver.url_of("/")).await;
-    let mut sent = send(&tenant, 1, 0).await;
-    wait_for_all(&receiver, "/", &sent).await;
+    let mut queue = Queue::new(&gateway).await;
     let start = Instant::now();
     for round in 1..=ROUNDS {
+        queue.fill().await;
         gateway.limit_open_files(Some(gateway.open_files() + LEFT));
-        let mut idle = Vec::new();
-        let address = gateway.url().trim_start_matches("http://").to_owned();
-        for _ in 0..IDLE {
-            idle.push(TcpStream::connect(&address).await.unwrap());
-        }
+        let idle = idle(&gateway, IDLE).await;
         logged(&gateway, "no connection taken", round).await;
-        // Over the connection that the client has kept: what came in still goes on.
-        let during = send(&tenant, 50, 0).await;
+        queue.open().await;
         logged(&gateway, "an attempt is postponed", round).await;
-        sent.extend(during);
         match round {
             // The connections end, or the operator raises the limit.
             1 => drop(idle),
             _ => gateway.limit_open_files(None),
         }
-        wait_for_all(&receiver, "/", &sent).await;
+        queue.arrive().await;
     }
     assert!(gateway.log().contains("Too many open files"));
     // Once a second while it lasts, whatever waits outside.
     let refusals = gateway.log().matches("no connection taken").count();
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     assert!(refusals <= seconds + ROUNDS, "{refusals} in {seconds} s");
-    for message in &sent {
-        tenant.settled(message, &endpoint, "success").await;
+    let tenant = &queue.tenant;
+    for message in &queue.sent {
+        tenant.settled(message, &queue.endpoint, "success").await;
         let attempts = tenant.attempts_now(message).await;
         assert_eq!(attempts.len(), 1, "no try was used up: {attempts:?}");
     }
 
     // The store has taken no harm.
     gateway.restart().await;
-    let tenant = tenant.with_client(gateway.client().await);
-    sent.extend(send(&tenant, 1, 0).await);
-    let repeated = wait_for_all(&receiver, "/", &sent).await;
+    queue.tenant = queue.tenant.with_client(gateway.client().await);
+    queue.sent.extend(send(&queue.tenant, 1, 0).await);
+    let repeated = queue.arrive().await;
     FaultRow {
         fault: "no file descriptors left",
         rounds: count(ROUNDS),
-        accepted: count(sent.len()),
-        delivered: count(sent.len()),
+        accepted: count(queue.sent.len()),
+        delivered: count(queue.sent.len()),
         lost: 0,
         duplicated: repeated,
     }
     .report();
+}
+
+#[tokio::test]
+async fn callers_leave_descriptors_to_deliveries() {
+    const ALLOWED: u64 = 400;
+    let gateway = Gateway::builder()
+        .open_files(ALLOWED)
+        .config("[delivery.in_flight]\ngateway = 64")
+        .start()
+        .await;
+    let mut queue = Queue::new(&gateway).await;
+    queue.fill().await;
+    let _idle = idle(&gateway, ALLOWED * 3 / 4).await;
+    // As many as there are places for, beside what the gateway has open for itself.
+    eventually("connections in all places", async || {
+        let open = gateway.open_files();
+        (open > ALLOWED / 2)
+            .then_some(())
+            .ok_or_else(|| format!("{open} open"))
+    })
+    .await;
+    queue.open().await;
+    queue.arrive().await;
+    let log = gateway.log();
+    assert!(log.contains("the limit of open files is low"), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
 }
