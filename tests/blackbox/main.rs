@@ -13,6 +13,7 @@ mod endpoints;
 mod errors;
 mod hostile;
 mod idempotency;
+mod net_faults;
 mod operate;
 mod operational;
 mod outcomes;

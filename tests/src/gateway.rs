@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -36,6 +36,7 @@ pub struct GatewayBuilder {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     own_group: bool,
+    open_files: Option<u64>,
 }
 
 /// A running gateway, or one that was stopped and can be started again.
@@ -69,6 +70,7 @@ impl Gateway {
             args: Vec::new(),
             env: Vec::new(),
             own_group: false,
+            open_files: None,
         }
     }
 
@@ -195,11 +197,41 @@ impl Gateway {
     /// # Panics
     /// When it is not running.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid())
+        kill_process(self.process_id(), signal).expect("our own child can be signalled");
+    }
+
+    /// How many descriptors it has open.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn open_files(&self) -> u64 {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let count = entries
+            .expect("our own child shows its descriptors")
+            .count();
+        u64::try_from(count).expect("a number of files")
+    }
+
+    /// From now on it may have this many descriptors open; those that it has stay open. None: as many as the
+    /// system allows.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn limit_open_files(&self, most: Option<u64>) {
+        let allowed = getrlimit(Resource::Nofile);
+        let wanted = Rlimit {
+            current: most.or(allowed.maximum),
+            ..allowed
+        };
+        prlimit(Some(self.process_id()), Resource::Nofile, wanted)
+            .expect("our own child can be limited");
+    }
+
+    fn process_id(&self) -> Pid {
+        i32::try_from(self.pid())
             .ok()
             .and_then(Pid::from_raw)
-            .expect("a process id");
-        kill_process(pid, signal).expect("our own child can be signalled");
+            .expect("a process id")
     }
 
     /// Waits for it to end by itself.
@@ -279,6 +311,12 @@ impl GatewayBuilder {
     /// A process group of its own: Ctrl-C in the terminal reaches who started the gateway, who then ends it.
     pub fn own_group(mut self) -> Self {
         self.own_group = true;
+        self
+    }
+
+    /// It can not have more descriptors than this, whatever it asks for.
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -365,7 +403,18 @@ impl GatewayBuilder {
     /// The binary in an environment of the test's own making: what the tests themselves are told by must not
     /// reach the gateway.
     fn bare_command(&self) -> Command {
-        let mut command = Command::new(hookmill_bin());
+        let mut command = match self.open_files {
+            None => Command::new(hookmill_bin()),
+            Some(most) => {
+                // The limit is a process's own, so the shell sets it and becomes the gateway.
+                let mut shell = Command::new("/bin/sh");
+                shell
+                    .arg("-c")
+                    .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""));
+                shell.arg(hookmill_bin());
+                shell
+            }
+        };
         command
             .env_clear()
             // Where no other settings file lies about.

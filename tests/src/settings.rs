@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit};
+
 /// The value of an environment variable, if it is set and not empty.
 #[expect(
     clippy::disallowed_methods,
@@ -35,6 +37,11 @@ pub fn plugin_directory() -> Option<PathBuf> {
     variable("HOOKMILL_TEST_PLUGINS").map(PathBuf::from)
 }
 
+/// The file that collects the rows of the fault table (`HOOKMILL_FAULT_TABLE`), if the caller wants them.
+pub(crate) fn fault_table() -> Option<PathBuf> {
+    variable("HOOKMILL_FAULT_TABLE").map(PathBuf::from)
+}
+
 /// How many rounds of crashes to play: `HOOKMILL_ROUNDS`, or `otherwise`.
 ///
 /// # Panics
@@ -44,6 +51,15 @@ pub fn rounds(otherwise: u32) -> u32 {
         text.parse()
             .unwrap_or_else(|_| panic!("HOOKMILL_ROUNDS is `{text}`, not a number of rounds"))
     })
+}
+
+/// How many descriptors this program may have open, and a gateway that it starts.
+pub fn open_files() -> usize {
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |most| {
+            usize::try_from(most).unwrap_or(usize::MAX)
+        })
 }
 
 /// The repository's root.

@@ -12,9 +12,14 @@ use super::Failure;
 use crate::config::{LogFormat, Settings};
 use crate::{Gateway, GatewayError};
 
-pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+/// Descriptors for everything but connections: the store, key files, name lookups, plugins being compiled. Chosen on
+/// the high side.
+const OTHER_FILES: u64 = 128;
+
+pub(super) fn run(mut settings: Settings) -> Result<(), Failure> {
     start_logging(&settings)?;
     raise_open_files();
+    fit_connections(&mut settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("hookmill")
@@ -33,6 +38,25 @@ fn raise_open_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, wanted) {
         tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Callers who open connections must not take the descriptors that deliveries and the store need.
+fn fit_connections(settings: &mut Settings) {
+    let Some(allowed) = getrlimit(Resource::Nofile).current else {
+        return;
+    };
+    let others = u64::from(settings.delivery.in_flight.gateway) + OTHER_FILES;
+    // A limit below that is too low for these settings; some must be there to be spoken to all the same.
+    let room = allowed.saturating_sub(others).max(allowed / 4).max(1);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if settings.server.connections > room {
+        tracing::warn!(
+            open_files = allowed,
+            connections = room,
+            "fewer connections than server.connections are taken: the limit of open files is low"
+        );
+        settings.server.connections = room;
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Config {
     pub idle_lanes: usize,
     /// Reads of parked deliveries at a time.
     pub refills: usize,
-    /// Bytes of payloads under way.
+    /// Bytes of payloads under way; an organization takes three quarters of them at most, an application half.
     pub in_flight_bytes: usize,
     /// Bytes of new messages kept in memory for deliveries that have not begun; the others are read again.
     pub new_bytes: usize,
@@ -54,7 +54,8 @@ pub struct Config {
     pub circuit: CircuitConfig,
 }
 
-/// Attempts under way, at each level.
+/// Attempts under way, at each level. Of each number an eighth is kept for endpoints that answer within a
+/// second, and another for those and for new ones.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InFlight {
@@ -173,6 +174,7 @@ impl Config {
             gateway: self.in_flight.gateway.max(1),
             organization: self.in_flight.organization.max(1),
             application: self.in_flight.application.max(1),
+            bytes: self.in_flight_bytes as u64,
             lane_start: self.in_flight.endpoint_start,
             lane_max: self.in_flight.endpoint_max,
             window: self.lane_window.max(2),

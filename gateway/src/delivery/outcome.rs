@@ -86,6 +86,7 @@ impl AttemptReport {
             | ErrorKind::DnsTimeout
             | ErrorKind::Connect
             | ErrorKind::Proxy
+            | ErrorKind::OutOfMeans
             | ErrorKind::Tls
             | ErrorKind::Reset
             | ErrorKind::InvalidResponse => Verdict::RETRY,

@@ -36,6 +36,17 @@ impl Event {
     }
 }
 
+/// What loading a message came to.
+#[derive(Debug)]
+pub(crate) enum Load {
+    /// An event under way.
+    Loaded(Loaded),
+    /// The payload is expunged or the message deleted.
+    Gone,
+    /// It has so many bytes, more than it was counted as.
+    Larger(u32),
+}
+
 /// An event under way.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -100,8 +111,8 @@ impl Payloads {
         }
     }
 
-    /// Waits until its bytes fit, then loads; none once the payload is expunged or the message deleted.
-    pub(crate) async fn load(&self, seq: Seq) -> Result<Option<Loaded>, StoreError> {
+    /// Waits until its bytes fit, then loads; not if there are more of them than it was `counted` as.
+    pub(crate) async fn load(&self, seq: Seq, counted: u32) -> Result<Load, StoreError> {
         let new = self
             .new
             .lock()
@@ -109,18 +120,24 @@ impl Payloads {
             .get(&seq)
             .map(|(_, event)| Arc::clone(event));
         if let Some(event) = new {
+            if event.message.payload_len > counted {
+                return Ok(Load::Larger(event.message.payload_len));
+            }
             let permit = self.permit(event.payload.len()).await?;
-            return Ok(Some(Loaded { event, permit }));
+            return Ok(Load::Loaded(Loaded { event, permit }));
         }
         let Some(message) = self.store.message(seq).await? else {
-            return Ok(None);
+            return Ok(Load::Gone);
         };
+        if message.payload_len > counted {
+            return Ok(Load::Larger(message.payload_len));
+        }
         let permit = self.permit(message.payload_len as usize).await?;
         let Some(payload) = self.store.payload(seq).await? else {
-            return Ok(None);
+            return Ok(Load::Gone);
         };
         let event = Arc::new(Event { message, payload });
-        Ok(Some(Loaded { event, permit }))
+        Ok(Load::Loaded(Loaded { event, permit }))
     }
 
     async fn permit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
@@ -149,7 +166,7 @@ mod tests {
 
     async fn is_kept(payloads: &Payloads, seq: u64) -> bool {
         // The store has none of them.
-        payloads.load(Seq(seq)).await.unwrap().is_some()
+        matches!(payloads.load(Seq(seq), u32::MAX).await, Ok(Load::Loaded(_)))
     }
 
     #[tokio::test]

@@ -13,10 +13,10 @@ use super::directory::{AppView, Directory, EndpointView};
 use super::endpoints::Endpoints;
 use super::http::{AttemptLimits, attempt};
 use super::outcome::{AttemptReport, Verdict};
-use super::payloads::{Event, Loaded, Payloads};
+use super::payloads::{Event, Load, Loaded, Payloads};
 use super::record::{Job, last_attempt};
 use super::request;
-use super::scheduler::{Feedback, Input, Item, Start};
+use super::scheduler::{Feedback, Input, Item, Start, UNKNOWN_BYTES};
 use super::settle::{Ended, jitter, settle};
 use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
 use super::told::tell;
@@ -26,7 +26,7 @@ use crate::domain::{
 };
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::outbound::{Outbound, TargetUrl};
+use crate::outbound::{ErrorKind, Outbound, TargetUrl};
 use crate::sandbox::Sandbox;
 use crate::store::{Outcome, Store, StoreError};
 
@@ -62,6 +62,11 @@ pub(crate) struct Worker {
 enum NotMade {
     #[error("the sandbox is busy")]
     SandboxBusy,
+    #[error("this machine has nothing left to send with: {0}")]
+    OutOfMeans(String),
+    /// The payload has so many bytes, and was counted as fewer.
+    #[error("its payload is larger than was known")]
+    Larger(u32),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -110,6 +115,10 @@ impl Worker {
                 Ok(()) => Input::Finished(lane, message, feedback),
                 Err(_) => return,
             },
+            // To the lane's front, for a place of its size.
+            Err(NotMade::Larger(bytes)) => {
+                Input::Postponed(lane, Item { bytes, ..item }, Duration::ZERO)
+            }
             Err(reason) => {
                 tracing::warn!(endpoint = %lane, message = message.0,
                     error = &reason as &dyn std::error::Error, "an attempt is postponed");
@@ -131,8 +140,14 @@ impl Worker {
         let (Some(app), Some(endpoint)) = (&app, endpoint) else {
             return Ok(not_tried(lane, item, DeliveryState::Canceled));
         };
-        let Some(Loaded { event, permit }) = self.payloads.load(item.message).await? else {
-            return Ok(not_tried(lane, item, DeliveryState::Canceled));
+        let loaded = self
+            .payloads
+            .load(item.message, counted_bytes(item))
+            .await?;
+        let Loaded { event, permit } = match loaded {
+            Load::Loaded(loaded) => loaded,
+            Load::Gone => return Ok(not_tried(lane, item, DeliveryState::Canceled)),
+            Load::Larger(bytes) => return Err(NotMade::Larger(bytes)),
         };
         if endpoint.endpoint.disabled {
             return Ok(not_tried(lane, item, DeliveryState::Failed));
@@ -208,6 +223,9 @@ impl Worker {
         let body = send.payload.clone();
         let clock = self.clock.as_ref();
         let report = attempt(&self.outbound, target, headers, body, self.limits, clock).await;
+        if report.error == Some(ErrorKind::OutOfMeans) {
+            return Err(NotMade::OutOfMeans(report.response));
+        }
         Ok(Tried::sent(report, at, plugins, send))
     }
 
@@ -363,6 +381,15 @@ fn deadline(policy: &RetryPolicy, item: &Item, message: &Message) -> Option<Time
     by_schedule
         .then(|| policy.deadline(message.first_due()))
         .flatten()
+}
+
+/// As how many bytes the scheduler has counted it. A try by hand goes out at once, whatever its size.
+fn counted_bytes(item: &Item) -> u32 {
+    match (item.trigger, item.bytes) {
+        (Trigger::Manual, _) => u32::MAX,
+        (_, 0) => UNKNOWN_BYTES,
+        (_, bytes) => bytes,
+    }
 }
 
 /// The endpoint or the payload was deleted, or the endpoint disabled: nothing to try.

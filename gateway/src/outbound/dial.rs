@@ -76,9 +76,7 @@ impl Dialer {
         addresses: &[SocketAddr],
     ) -> Result<Connection, SendError> {
         let stream = match &self.proxy {
-            None => race(addresses)
-                .await
-                .map_err(|error| SendError::Connect(error.into()))?,
+            None => race(addresses).await.map_err(SendError::of_dial)?,
             Some(proxy) => proxy
                 .reach(addresses, self.limit / 2)
                 .await

@@ -4,6 +4,8 @@
 use std::error::Error;
 use std::io;
 
+use rustix::io::Errno;
+
 use super::judge::Refusal;
 use super::proxy::ProxyError;
 use super::resolve::LookupError;
@@ -32,6 +34,8 @@ pub enum ErrorKind {
     Reset,
     /// What came back is not an HTTP response.
     InvalidResponse,
+    /// This machine has no descriptor, port or memory left: the receiver was not asked.
+    OutOfMeans,
 }
 
 /// Why there is no response.
@@ -64,6 +68,9 @@ pub enum SendError {
     /// Not an HTTP response.
     #[error("the response is not valid HTTP")]
     InvalidResponse(#[source] Box<dyn Error + Send + Sync>),
+    /// No descriptor, port or memory left on this machine.
+    #[error("out of means")]
+    OutOfMeans(#[source] Box<dyn Error + Send + Sync>),
 }
 
 // === impl ErrorKind ===
@@ -81,6 +88,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Reset => "reset",
             ErrorKind::InvalidResponse => "invalid_response",
+            ErrorKind::OutOfMeans => "out_of_means",
         }
     }
 }
@@ -100,6 +108,7 @@ impl SendError {
             SendError::Timeout => ErrorKind::Timeout,
             SendError::Reset(_) => ErrorKind::Reset,
             SendError::InvalidResponse(_) => ErrorKind::InvalidResponse,
+            SendError::OutOfMeans(_) => ErrorKind::OutOfMeans,
         }
     }
 
@@ -127,7 +136,19 @@ impl SendError {
         match error {
             LookupError::Refused(refusal) => SendError::BlockedAddress(refusal),
             LookupError::Timeout(_) => SendError::DnsTimeout,
+            _ if find::<io::Error>(&error).is_some_and(out_of_means) => {
+                SendError::OutOfMeans(error.into())
+            }
             LookupError::Empty | LookupError::Failed(_) => SendError::Dns(error.into()),
+        }
+    }
+
+    /// Of a dial that no connection came of.
+    pub(super) fn of_dial(error: io::Error) -> Self {
+        if out_of_means(&error) {
+            SendError::OutOfMeans(error.into())
+        } else {
+            SendError::Connect(error.into())
         }
     }
 
@@ -135,6 +156,7 @@ impl SendError {
     pub(super) fn of_proxy(error: ProxyError) -> Self {
         match error {
             ProxyError::Target(_) => SendError::Connect(error.into()),
+            ProxyError::NotReached(io) if out_of_means(&io) => SendError::OutOfMeans(io.into()),
             _ => SendError::Proxy(error.into()),
         }
     }
@@ -216,4 +238,10 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         next = error.source();
     }
     None
+}
+
+/// What a machine says that has nothing left to open a connection with.
+fn out_of_means(error: &io::Error) -> bool {
+    const SAID: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|said| SAID.contains(&said))
 }

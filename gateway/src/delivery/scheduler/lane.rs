@@ -12,8 +12,9 @@ use std::collections::{HashMap, VecDeque};
 use super::circuit::Circuit;
 use super::concurrency::Concurrency;
 use super::health::Health;
+use super::pace::Pace;
 use super::rate::Rate;
-use super::tree::Turn;
+use super::tree::Turns;
 use super::{Action, Item, LaneSpec, Limits, Reply};
 use crate::domain::{
     ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp, Trigger,
@@ -71,7 +72,8 @@ pub(super) struct Lane {
     pub(super) refill_queued: bool,
     /// Of its window, what the scheduler has counted.
     pub(super) counted: usize,
-    pub(super) turn: Turn,
+    pub(super) turns: Turns,
+    pub(super) pace: Pace,
     pub(super) timer: Option<Timestamp>,
     pub(super) idle_queued: bool,
 }
@@ -99,7 +101,8 @@ impl Lane {
             refill: None,
             refill_queued: false,
             counted: 0,
-            turn: Turn::default(),
+            turns: Turns::default(),
+            pace: Pace::default(),
             timer: None,
             idle_queued: false,
             spec,
@@ -338,6 +341,6 @@ impl Lane {
             && self.next_due.is_none()
             && self.refill.is_none()
             && !self.refill_queued
-            && !self.turn.queued
+            && !self.turns.any_queued()
     }
 }

@@ -5,6 +5,7 @@
 //! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
 //! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
+//! - `places`, `pace`: how many places there are at a level, and what part of them a slow receiver may hold
 //! - `rate`, `concurrency`, `health`, `circuit`: what a lane knows about its receiver
 //!
 //! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
@@ -18,6 +19,8 @@ mod health;
 mod input;
 mod item;
 mod lane;
+mod pace;
+mod places;
 mod rate;
 mod share;
 mod tree;
@@ -35,6 +38,7 @@ pub(crate) use health::{HealthChange, SilenceLimits};
 pub(crate) use input::{Feedback, Input, LaneSpec, Refilled, Reply};
 pub(crate) use item::Item;
 use lane::Lane;
+pub(crate) use places::UNKNOWN_BYTES;
 use tree::Tree;
 
 use crate::domain::{EndpointId, Seq, Timestamp};
@@ -48,7 +52,10 @@ pub(crate) struct Limits {
     pub(crate) organization: u32,
     /// Of one application.
     pub(crate) application: u32,
-    /// Of one lane before anything is known about its receiver.
+    /// Bytes of their payloads in this gateway. An organization takes three quarters of them, an application
+    /// half.
+    pub(crate) bytes: u64,
+    /// Attempts of one lane before anything is known about its receiver.
     pub(crate) lane_start: u32,
     /// Of one lane at most.
     pub(crate) lane_max: u32,
@@ -135,8 +142,8 @@ impl Scheduler {
                 self.finished(now, id, message, feedback, actions);
             }
             Input::Postponed(id, item, wait) => {
+                self.tree.finished(now, id, item.message);
                 if let Some(lane) = self.lanes.get_mut(&id) {
-                    self.tree.finished(lane.org(), lane.app());
                     lane.postpone(now.after(wait), item, actions);
                 }
                 self.touch(now, id);
@@ -187,13 +194,14 @@ impl Scheduler {
             }
             self.touch(now, id);
         }
-        while let Some(id) = self.tree.next(now, &mut self.lanes) {
-            if let Some(lane) = self.lanes.get_mut(&id)
+        while let Some(pick) = self.tree.next(now, &mut self.lanes) {
+            if let Some(lane) = self.lanes.get_mut(&pick.lane)
                 && let Some(start) = lane.start(now)
             {
+                self.tree.started(now, pick, start.item.message);
                 actions.push(Action::Start(start));
             }
-            self.touch(now, id);
+            self.touch(now, pick.lane);
         }
         while self.refilling < self.limits.refills
             && let Some(id) = self.refills.pop_front()
@@ -250,8 +258,11 @@ impl Scheduler {
         feedback: Feedback,
         actions: &mut Vec<Action>,
     ) {
+        let ended = self.tree.finished(now, id, message);
         if let Some(lane) = self.lanes.get_mut(&id) {
-            self.tree.finished(lane.org(), lane.app());
+            if let Some(after) = ended {
+                lane.pace.ended(after);
+            }
             if let Some(change) = lane.finished(now, message, feedback, &self.limits) {
                 actions.push(Action::Health(id, change));
             }
@@ -270,8 +281,8 @@ impl Scheduler {
         self.waiting -= lane.counted;
         lane.counted = lane.window_len();
         self.waiting += lane.counted;
-        if lane.startable(now) && !lane.turn.queued {
-            self.tree.offer(lane.org(), lane.app(), id, &mut lane.turn);
+        if lane.startable(now) {
+            self.tree.offer(id, lane);
         }
         let timer = lane.wake(now);
         if timer != lane.timer {

@@ -15,6 +15,8 @@ use super::*;
 use crate::delivery::ticket::Ticket;
 use crate::domain::{ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Trigger};
 
+mod fairness;
+
 const START: u64 = 1_000_000_000_000;
 /// How long the simulated store takes to write or read.
 const STORE_MS: u64 = 1;
@@ -24,6 +26,7 @@ pub(super) fn limits() -> Limits {
         gateway: 64,
         organization: 48,
         application: 32,
+        bytes: 64 << 20,
         lane_start: 8,
         lane_max: 32,
         window: 20,

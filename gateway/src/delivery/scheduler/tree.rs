@@ -1,11 +1,17 @@
 //! Whose turn it is: deficit round-robin over organizations, in each over its applications, in each over its
 //! lanes, with a limit of attempts under way at every level. Constant work per start, however many wait.
+//!
+//! There are three such rounds, taken in turn: of lanes whose receivers are quick, of new ones, and of slow ones, which
+//! may hold only a part of the places (`pace`, `places`).
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::Limits;
 use super::lane::Lane;
-use crate::domain::{ApplicationId, EndpointId, OrganizationId, Timestamp};
+use super::pace::Share;
+use super::places::{Bounds, Load, Places, UNKNOWN_BYTES};
+use crate::domain::{ApplicationId, EndpointId, OrganizationId, Seq, Timestamp};
 
 /// What a ring gives a member each time round. The cost of the dearest delivery, so that each visit can
 /// start one and a pick is constant work.
@@ -18,158 +24,256 @@ const MAX_COST: u32 = 5;
 
 /// A member's place in the ring above it.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+struct Turn {
     /// In the ring.
-    pub(super) queued: bool,
+    queued: bool,
     deficit: u32,
 }
+
+/// A lane's places, one in each round: its pace may change while it waits for its turn in another.
+#[derive(Debug, Default)]
+pub(super) struct Turns([Turn; Share::ALL.len()]);
 
 /// Organizations, applications and what is under way in them.
 #[derive(Debug)]
 pub(super) struct Tree {
-    gateway_limit: u32,
-    org_limit: u32,
-    app_limit: u32,
-    in_flight: u32,
-    ring: VecDeque<OrganizationId>,
+    bounds: Bounds,
+    org_bounds: Bounds,
+    app_bounds: Bounds,
+    places: Places,
+    /// One for each share.
+    rings: [VecDeque<OrganizationId>; Share::ALL.len()],
+    /// Which round is asked first.
+    next: usize,
     orgs: HashMap<OrganizationId, Group<ApplicationId>>,
     apps: HashMap<ApplicationId, Group<EndpointId>>,
+    /// The places of attempts under way, and since when they have them.
+    taken: HashMap<(EndpointId, Seq), (Pick, Timestamp)>,
 }
 
-/// An organization or application with its ring of members.
+/// An organization or application with its members.
 #[derive(Debug)]
 struct Group<M> {
-    in_flight: u32,
+    places: Places,
+    /// One for each share.
+    rounds: [Round<M>; Share::ALL.len()],
+}
+
+/// The members of a group that have something to start, and the group's own place in the ring above.
+#[derive(Debug)]
+struct Round<M> {
     ring: VecDeque<M>,
     turn: Turn,
 }
 
+/// The lane that starts its next delivery, and the place that it got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pick {
+    pub(super) lane: EndpointId,
+    app: ApplicationId,
+    org: OrganizationId,
+    share: Share,
+    bytes: u32,
+}
+
 impl Tree {
     pub(super) fn new(limits: &Limits) -> Self {
+        // As with attempts: no application takes more than half, no organization more than three quarters.
+        let bounds = |attempts, bytes| Bounds::new(Load { attempts, bytes });
         Self {
-            gateway_limit: limits.gateway,
-            org_limit: limits.organization,
-            app_limit: limits.application,
-            in_flight: 0,
-            ring: VecDeque::new(),
+            bounds: bounds(limits.gateway, limits.bytes),
+            org_bounds: bounds(limits.organization, limits.bytes - limits.bytes / 4),
+            app_bounds: bounds(limits.application, limits.bytes / 2),
+            places: Places::default(),
+            rings: Default::default(),
+            next: 0,
             orgs: HashMap::new(),
             apps: HashMap::new(),
+            taken: HashMap::new(),
         }
     }
 
-    /// Gives a lane that can start something its place.
-    pub(super) fn offer(
-        &mut self,
-        org: OrganizationId,
-        app: ApplicationId,
-        lane: EndpointId,
-        turn: &mut Turn,
-    ) {
+    /// Gives a lane that can start something its place, unless it has it.
+    pub(super) fn offer(&mut self, id: EndpointId, lane: &mut Lane) {
+        let share = lane.pace.share();
+        let turn = lane.turns.of(share);
+        if turn.queued {
+            return;
+        }
         turn.queued = true;
-        self.apps.entry(app).or_default().ring.push_back(lane);
-        self.queue(org, app);
+        let app = self.apps.entry(lane.app()).or_default();
+        app.round(share).ring.push_back(id);
+        self.queue(lane.org(), lane.app(), share);
     }
 
-    /// An attempt of this application has ended.
-    pub(super) fn finished(&mut self, org: OrganizationId, app: ApplicationId) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// The picked lane has started this delivery.
+    pub(super) fn started(&mut self, now: Timestamp, pick: Pick, message: Seq) {
+        self.taken.insert((pick.lane, message), (pick, now));
+    }
+
+    /// An attempt of this lane, which may be forgotten, has ended. How long it had its place; none if it had none.
+    pub(super) fn finished(
+        &mut self,
+        now: Timestamp,
+        lane: EndpointId,
+        message: Seq,
+    ) -> Option<Duration> {
+        let (pick, since) = self.taken.remove(&(lane, message))?;
+        let Pick {
+            app,
+            org,
+            share,
+            bytes,
+            ..
+        } = pick;
+        self.places.give_back(share, bytes);
         if let Some(group) = self.apps.get_mut(&app) {
-            group.in_flight = group.in_flight.saturating_sub(1);
+            group.places.give_back(share, bytes);
         }
         if let Some(group) = self.orgs.get_mut(&org) {
-            group.in_flight = group.in_flight.saturating_sub(1);
+            group.places.give_back(share, bytes);
         }
         if self.apps.get(&app).is_some_and(Group::is_unused) {
             self.apps.remove(&app);
         }
-        self.queue(org, app);
+        for share in Share::ALL {
+            self.queue(org, app, share);
+        }
         if self.orgs.get(&org).is_some_and(Group::is_unused) {
             self.orgs.remove(&org);
         }
+        Some(now.since(since))
     }
 
-    /// The lane that starts its next delivery; the start is booked at every level.
+    /// The lane that starts its next delivery; its place is taken at every level.
     pub(super) fn next(
         &mut self,
         now: Timestamp,
         lanes: &mut HashMap<EndpointId, Lane>,
-    ) -> Option<EndpointId> {
-        while self.in_flight < self.gateway_limit {
-            let org_id = *self.ring.front()?;
+    ) -> Option<Pick> {
+        let count = Share::ALL.len();
+        let first = self.next;
+        (first..first + count).find_map(|round| {
+            let pick = self.pick(Share::ALL[round % count], now, lanes)?;
+            self.next = (round + 1) % count;
+            Some(pick)
+        })
+    }
+
+    fn pick(
+        &mut self,
+        share: Share,
+        now: Timestamp,
+        lanes: &mut HashMap<EndpointId, Lane>,
+    ) -> Option<Pick> {
+        loop {
+            let ring = &mut self.rings[share as usize];
+            let org_id = *ring.front()?;
             let Some(org) = self.orgs.get_mut(&org_id) else {
-                self.ring.pop_front();
+                ring.pop_front();
                 continue;
             };
-            let app_id = match org.ring.front() {
-                Some(id) if org.in_flight < self.org_limit => *id,
-                _ => {
-                    self.ring.pop_front();
-                    org.turn.queued = false;
-                    if org.is_unused() {
-                        self.orgs.remove(&org_id);
-                    }
-                    continue;
+            let Some(&app_id) = org.round(share).ring.front() else {
+                ring.pop_front();
+                org.round(share).turn.queued = false;
+                if org.is_unused() {
+                    self.orgs.remove(&org_id);
                 }
+                continue;
             };
             let Some(app) = self.apps.get_mut(&app_id) else {
-                org.ring.pop_front();
+                org.round(share).ring.pop_front();
                 continue;
             };
-            let lane_id = match app.ring.front() {
-                Some(id) if app.in_flight < self.app_limit => *id,
-                _ => {
-                    org.ring.pop_front();
-                    app.turn.queued = false;
-                    if app.is_unused() {
-                        self.apps.remove(&app_id);
-                    }
-                    continue;
+            let Some(&lane_id) = app.round(share).ring.front() else {
+                org.round(share).ring.pop_front();
+                app.round(share).turn.queued = false;
+                if app.is_unused() {
+                    self.apps.remove(&app_id);
                 }
+                continue;
             };
             let Some(lane) = lanes.get_mut(&lane_id) else {
-                app.ring.pop_front();
+                app.round(share).ring.pop_front();
                 continue;
             };
-            let Some(bytes) = lane.next_bytes(now) else {
-                app.ring.pop_front();
-                lane.turn.queued = false;
+            let next = lane.next_bytes(now);
+            let Some(bytes) = next.filter(|_| lane.pace.share() == share) else {
+                app.round(share).ring.pop_front();
+                lane.turns.of(share).queued = false;
                 continue;
             };
             let cost = (1 + bytes / BYTES_PER_COST).min(MAX_COST);
-            if !org.turn.affords(cost) {
-                self.ring.rotate_left(1);
-            } else if !app.turn.affords(cost) {
-                org.ring.rotate_left(1);
-            } else if !lane.turn.affords(cost) {
-                app.ring.rotate_left(1);
+            // The others cost their places, whatever they send: one at each turn.
+            let counts = share == Share::Quick;
+            let bytes = if bytes == 0 { UNKNOWN_BYTES } else { bytes };
+            // Who finds no place leaves the ring until one is given back there.
+            if !self.places.admit(&self.bounds, share, bytes) {
+                return None;
+            }
+            if !org.places.admit(&self.org_bounds, share, bytes) {
+                ring.pop_front();
+                org.round(share).turn.queued = false;
+            } else if !app.places.admit(&self.app_bounds, share, bytes) {
+                org.round(share).ring.pop_front();
+                app.round(share).turn.queued = false;
+            } else if counts && !org.round(share).turn.affords(cost) {
+                ring.rotate_left(1);
+            } else if counts && !app.round(share).turn.affords(cost) {
+                org.round(share).ring.rotate_left(1);
+            } else if counts && !lane.turns.of(share).affords(cost) {
+                app.round(share).ring.rotate_left(1);
             } else {
-                for turn in [&mut org.turn, &mut app.turn, &mut lane.turn] {
-                    turn.deficit -= cost;
+                if counts {
+                    let turns = [
+                        &mut org.round(share).turn,
+                        &mut app.round(share).turn,
+                        lane.turns.of(share),
+                    ];
+                    turns.into_iter().for_each(|turn| turn.deficit -= cost);
+                } else {
+                    ring.rotate_left(1);
+                    org.round(share).ring.rotate_left(1);
+                    app.round(share).ring.rotate_left(1);
                 }
-                org.in_flight += 1;
-                app.in_flight += 1;
-                self.in_flight += 1;
-                return Some(lane_id);
+                for places in [&mut self.places, &mut org.places, &mut app.places] {
+                    places.take(share, bytes);
+                }
+                return Some(Pick {
+                    lane: lane_id,
+                    app: app_id,
+                    org: org_id,
+                    share,
+                    bytes,
+                });
             }
         }
-        None
     }
 
     /// Puts an application and its organization back into their rings where they have something to start.
-    fn queue(&mut self, org_id: OrganizationId, app_id: ApplicationId) {
-        let org = self.orgs.entry(org_id).or_default();
-        if let Some(app) = self.apps.get_mut(&app_id)
-            && !app.turn.queued
-            && !app.ring.is_empty()
-            && app.in_flight < self.app_limit
-        {
-            app.turn.queued = true;
-            org.ring.push_back(app_id);
+    fn queue(&mut self, org_id: OrganizationId, app_id: ApplicationId, share: Share) {
+        let org = self.orgs.entry(org_id).or_default().round(share);
+        if let Some(app) = self.apps.get_mut(&app_id) {
+            let app = app.round(share);
+            if !app.turn.queued && !app.ring.is_empty() {
+                app.turn.queued = true;
+                org.ring.push_back(app_id);
+            }
         }
-        if !org.turn.queued && !org.ring.is_empty() && org.in_flight < self.org_limit {
+        if !org.turn.queued && !org.ring.is_empty() {
             org.turn.queued = true;
-            self.ring.push_back(org_id);
+            self.rings[share as usize].push_back(org_id);
         }
+    }
+}
+
+impl Turns {
+    fn of(&mut self, share: Share) -> &mut Turn {
+        &mut self.0[share as usize]
+    }
+
+    pub(super) fn any_queued(&self) -> bool {
+        self.0.iter().any(|turn| turn.queued)
     }
 }
 
@@ -185,17 +289,25 @@ impl Turn {
 }
 
 impl<M> Group<M> {
+    fn round(&mut self, share: Share) -> &mut Round<M> {
+        &mut self.rounds[share as usize]
+    }
+
     fn is_unused(&self) -> bool {
-        self.in_flight == 0 && self.ring.is_empty() && !self.turn.queued
+        let at_rest = |round: &Round<M>| round.ring.is_empty() && !round.turn.queued;
+        self.places.is_empty() && self.rounds.iter().all(at_rest)
     }
 }
 
 impl<M> Default for Group<M> {
     fn default() -> Self {
-        Self {
-            in_flight: 0,
+        let round = |_| Round {
             ring: VecDeque::new(),
             turn: Turn::default(),
+        };
+        Self {
+            places: Places::default(),
+            rounds: Share::ALL.map(round),
         }
     }
 }
