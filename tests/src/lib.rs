@@ -11,10 +11,12 @@
 //! | [`plugins`] | the sample plugins and the hostile one, as bytes |
 //! | [`power_cut`] | a disk whose power can be cut |
 //! | [`tenant`] | an application with endpoints, the usual start of a test |
+//! | [`fault_table`] | the rows that tests of faults report |
 //! | [`patience`] | waiting for what must happen, with one deadline for all |
 //! | [`settings`] | what the environment says, and where the files are |
 
 pub mod client;
+pub mod fault_table;
 pub mod gateway;
 pub mod patience;
 pub mod plugins;

@@ -35,6 +35,11 @@ pub fn plugin_directory() -> Option<PathBuf> {
     variable("HOOKMILL_TEST_PLUGINS").map(PathBuf::from)
 }
 
+/// The file that collects the rows of the fault table (`HOOKMILL_FAULT_TABLE`), if the caller wants them.
+pub(crate) fn fault_table() -> Option<PathBuf> {
+    variable("HOOKMILL_FAULT_TABLE").map(PathBuf::from)
+}
+
 /// How many rounds of crashes to play: `HOOKMILL_ROUNDS`, or `otherwise`.
 ///
 /// # Panics
