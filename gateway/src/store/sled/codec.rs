@@ -337,7 +337,7 @@ pub(super) struct DeliveryValue {
 
 impl DeliveryValue {
     pub(super) fn encode(&self) -> Result<IVec, StoreError> {
-        encode(self, vec![VERSION, INLINE]).map(IVec::from)
+        row(self)
     }
 
     pub(super) fn with_key(self, key: DeliveryKey) -> DeliveryRow {
@@ -350,6 +350,11 @@ impl DeliveryValue {
     }
 }
 
+/// A value that is always short enough for one row.
+pub(super) fn row<T: Serialize>(value: &T) -> Result<IVec, StoreError> {
+    encode(value, vec![VERSION, INLINE]).map(IVec::from)
+}
+
 /// Something that an expiry row lists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Expiring {
@@ -360,5 +365,5 @@ pub(super) enum Expiring {
 
 /// A list of what expires in one hour, short enough for one row.
 pub(super) fn expiring(list: &[Expiring]) -> Result<IVec, StoreError> {
-    encode(&list, vec![VERSION, INLINE]).map(IVec::from)
+    row(&list)
 }

@@ -90,7 +90,13 @@ impl Tap {
 
 /// Rows that belong to this very database and not to its content.
 fn is_own(key: &[u8]) -> bool {
-    key == keys::META_ID || key == keys::META_BOOT || key == keys::META_IMPORTING
+    [
+        keys::META_ID,
+        keys::META_BOOT,
+        keys::META_TALLY,
+        keys::META_IMPORTING,
+    ]
+    .contains(&key)
 }
 
 /// Sends frames in pieces.
@@ -342,6 +348,7 @@ fn put_all(
     rows: StagedRows,
 ) -> Result<(), StoreError> {
     alone(Box::new(move |group| {
+        group.repeats = true;
         for (key, value) in rows {
             match value {
                 _ if is_own(&key) => {}

@@ -3,7 +3,7 @@
 //!
 //! | kind | key after the kind byte | value | written |
 //! |---|---|---|---|
-//! | `META` | name | by name | once a group: the highest sequence number |
+//! | `META` | name | by name | once a group: the highest sequence number, the tally of all rows |
 //! | `MESSAGE` | seq | header, and the payload if it is small | accept |
 //! | `MESSAGE_LIST` | application, seq | nothing | accept |
 //! | `MESSAGE_ID` | message id | seq | accept |
@@ -59,6 +59,27 @@ pub(super) const TOMBSTONE: u8 = 0x43;
 pub(super) const IDEMPOTENCY: u8 = 0x50;
 pub(super) const EXPIRY: u8 = 0x51;
 
+/// Every kind whose rows are counted, with its name for people. A new kind is one more line.
+pub(super) const KINDS: [(u8, &str); 17] = [
+    (MESSAGE, "messages"),
+    (MESSAGE_LIST, "places of messages"),
+    (MESSAGE_ID, "identifiers of messages"),
+    (EVENT_ID, "event ids"),
+    (OUTBOX, "outbox entries"),
+    (CHUNK, "pieces of long values"),
+    (DELIVERY, "deliveries"),
+    (DUE, "due times"),
+    (SHAPED, "shaped payloads"),
+    (ATTEMPT, "attempts"),
+    (ATTEMPT_AT, "places of attempts"),
+    (RECORD, "records"),
+    (RECORD_UID, "names of records"),
+    (RECORD_LIST, "places of records"),
+    (TOMBSTONE, "tombstones"),
+    (IDEMPOTENCY, "idempotency keys"),
+    (EXPIRY, "lists of what expires"),
+];
+
 /// The value of a row whose key says it all.
 pub(super) const NOTHING: &[u8] = &[];
 
@@ -68,6 +89,8 @@ pub(super) const META_ID: &[u8] = &[META, b'i'];
 pub(super) const META_BOOT: &[u8] = &[META, b'b'];
 /// The highest sequence number given.
 pub(super) const META_SEQ: &[u8] = &[META, b's'];
+/// What all other rows add up to.
+pub(super) const META_TALLY: &[u8] = &[META, b't'];
 /// There while an import is not complete.
 pub(super) const META_IMPORTING: &[u8] = &[META, b'm'];
 

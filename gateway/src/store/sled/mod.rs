@@ -21,10 +21,13 @@ mod shared;
 mod space;
 mod surfaced;
 mod sweep;
+mod tally;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod flip_tests;
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
@@ -96,6 +99,7 @@ impl SledStore {
             jobs: waiting,
             marker: opened.marker,
             seq: opened.seq,
+            tally: opened.tally,
             doubtful: None,
             lock: opened.lock,
         };
