@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::store::{AcceptRefusal, Change, IdempotencyRecord, StoreError};
 
 /// Most entries of one expiry row: 64 keys of 33 bytes stay below [`keys::INLINE_BYTES`].
-const EXPIRY_LIST: usize = 64;
+pub(super) const EXPIRY_LIST: usize = 64;
 
 /// The changes of one group over the tree.
 pub(super) struct Group<'a> {

@@ -78,6 +78,16 @@ pub(super) fn check_format(dir: &Path, has_database: bool) -> Result<u32, StoreE
         write_format(dir, 0)?;
         return Ok(FORMAT);
     };
+    supported(&text)
+}
+
+/// The same of a directory that has a store and is not to be changed.
+pub(super) fn format_as_is(dir: &Path) -> Result<u32, StoreError> {
+    let text = read_if_there(&dir.join("format"))?;
+    supported(&text.ok_or_else(|| damaged("there is no file `format`"))?)
+}
+
+fn supported(text: &str) -> Result<u32, StoreError> {
     let found: u32 = text
         .trim()
         .parse()

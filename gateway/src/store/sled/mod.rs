@@ -11,12 +11,15 @@ mod config;
 mod export;
 mod group;
 mod keys;
+mod log;
 mod marker;
+mod offline;
 mod open;
 mod queue;
 mod reads;
 mod recent;
 mod records;
+mod salvage;
 mod shared;
 mod space;
 mod surfaced;
@@ -60,6 +63,8 @@ use shared::Shared;
 use writer::{Job, Writer};
 
 pub use config::SledConfig;
+pub use offline::{Checked, check};
+pub use salvage::{Salvaged, salvage};
 
 /// Low bits of a lease's token count within a boot; the boot number stands above them.
 const TOKENS_A_BOOT: u32 = 32;

@@ -52,12 +52,31 @@ pub(super) struct Opened {
 
 /// Opens the store of a process that starts.
 pub(super) fn open(config: &SledConfig) -> Result<Opened, StoreError> {
+    open_with(config, open_or_rescue)
+}
+
+/// Opens a copy, which is worth no copy.
+pub(super) fn open_copy(config: &SledConfig) -> Result<Opened, StoreError> {
+    open_with(config, open_guarded)
+}
+
+fn open_with(
+    config: &SledConfig,
+    open_database: impl FnOnce(&SledConfig) -> Result<Handle, StoreError>,
+) -> Result<Opened, StoreError> {
     let dir = &config.dir;
-    fs::create_dir_all(dir).map_err(failed)?;
-    let lock = lock(dir)?;
+    // The first thing that is written there: where nothing can be, this says so.
+    let at = |error: std::io::Error| {
+        failed(std::io::Error::new(
+            error.kind(),
+            format!("{}: {error}", dir.display()),
+        ))
+    };
+    fs::create_dir_all(dir).map_err(at)?;
+    let lock = hold(File::create(dir.join("lock")).map_err(at)?)?;
     let format = marker::check_format(dir, database(dir).exists())?;
     let mark = marker::read(dir)?;
-    let handle = open_or_rescue(config)?;
+    let handle = open_database(config)?;
     let found = judge(&handle, mark)?;
     let due = (format >= marker::FORMAT_WITH_TALLY)
         .then(|| tally_of(&handle, mark.is_some()))
@@ -109,19 +128,27 @@ pub(super) fn reopen(config: &SledConfig) -> Result<(Handle, Tally), StoreError>
 
 /// The tally that the database was left with; a new one has none.
 fn tally_of(handle: &Handle, is_due: bool) -> Result<Tally, StoreError> {
-    match Tally::read(&handle.db)? {
+    match Tally::read(&*handle.db)? {
         Some(tally) => Ok(tally),
         None if is_due => Err(damaged("the tally of its rows is lost")),
         None => Ok(Tally::default()),
     }
 }
 
-fn database(dir: &Path) -> PathBuf {
+pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("db")
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let file = File::create(dir.join("lock")).map_err(failed)?;
+/// The lock of a directory in which nothing is changed; none if there is no lock, because the store was never opened.
+pub(super) fn lock_as_is(dir: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(dir.join("lock")) {
+        Ok(file) => hold(file).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn hold(file: File) -> Result<File, StoreError> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked),
@@ -235,7 +262,7 @@ fn keep_copy(dir: &Path) -> std::io::Result<PathBuf> {
     Ok(copy)
 }
 
-fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

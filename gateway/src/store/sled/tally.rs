@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
-use super::codec::{self, damaged};
+use super::codec::{self, Rows, damaged};
 use super::keys;
 use crate::store::StoreError;
 
@@ -89,11 +89,11 @@ impl Tally {
         })
     }
 
-    pub(super) fn read(tree: &sled::Tree) -> Result<Option<Self>, StoreError> {
-        let Some(value) = tree.get(keys::META_TALLY).map_err(codec::fault)? else {
+    pub(super) fn read(rows: &impl Rows) -> Result<Option<Self>, StoreError> {
+        let Some(value) = rows.get(keys::META_TALLY)? else {
             return Ok(None);
         };
-        let written: Written = codec::open(tree, &value)?;
+        let written: Written = codec::open(rows, &value)?;
         let mut tally = Self {
             sum: written.sum,
             ..Self::default()
