@@ -7,6 +7,7 @@
 
 mod chains;
 mod crash;
+mod disk_faults;
 mod docs;
 mod endpoints;
 mod errors;
@@ -20,3 +21,4 @@ mod sdk_v1;
 mod sdk_v2;
 mod signing;
 mod ssrf;
+mod store_export;

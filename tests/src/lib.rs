@@ -12,12 +12,14 @@
 //! | [`power_cut`] | a disk whose power can be cut |
 //! | [`tenant`] | an application with endpoints, the usual start of a test |
 //! | [`fault_table`] | the rows that tests of faults report |
+//! | [`load`] | numbered messages under which a fault happens, and the account of them |
 //! | [`patience`] | waiting for what must happen, with one deadline for all |
 //! | [`settings`] | what the environment says, and where the files are |
 
 pub mod client;
 pub mod fault_table;
 pub mod gateway;
+pub mod load;
 pub mod patience;
 pub mod plugins;
 pub mod power_cut;

@@ -15,12 +15,12 @@ use crate::workspace::Workspace;
 use faults::FaultFile;
 use summary::Summary;
 
-/// Rounds of the crash tests under `--full`. Specified: at least 20 kills and 20 power cuts.
-const FULL_ROUNDS: &str = "20";
+/// Has every test of faults play its long form under `--full`; how long that is stands with the test.
+const FULL_ROUNDS: &str = "full";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Add the long rounds: every crash test 20 times
+    /// Add the long rounds: 200 kills, 50 power cuts, and more of every other fault
     #[arg(long)]
     full: bool,
     /// Run only tests whose path contains one of these

@@ -83,7 +83,10 @@ impl Place {
     fn settings(&self) -> Result<Settings, Failure> {
         let mut flags = Overrides::default();
         let dir = self.data_dir.as_ref();
-        flags.set("data_dir", dir.map(|dir| dir.to_string_lossy().into_owned()));
+        flags.set(
+            "data_dir",
+            dir.map(|dir| dir.to_string_lossy().into_owned()),
+        );
         Ok(config::load(self.config.as_deref(), flags)?)
     }
 }
@@ -122,10 +125,14 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
     let mut out = BufWriter::new(file);
     let failed = |error: std::io::Error| StoreError::Backend(error.into());
     frame(&mut out, b'H', BACKUP_HEAD).map_err(Failure::other)?;
-    let salvaged = sled::salvage(&config, |piece| frame(&mut out, b'S', &piece).map_err(failed))?;
+    let salvaged = sled::salvage(&config, |piece| {
+        frame(&mut out, b'S', &piece).map_err(failed)
+    })?;
     let broken = export_plugins(&settings.data_dir, &mut out).map_err(Failure::other)?;
     frame(&mut out, b'E', b"").map_err(Failure::other)?;
-    let file = out.into_inner().map_err(|error| Failure::other(error.into_error()))?;
+    let file = out
+        .into_inner()
+        .map_err(|error| Failure::other(error.into_error()))?;
     file.sync_all().map_err(Failure::other)?;
 
     for (kind, written, due) in &salvaged.kinds {

@@ -80,7 +80,11 @@ fn flip_each(dir: &Path, before: &BTreeMap<IVec, IVec>) -> (usize, usize) {
         let copied = tempfile::tempdir().unwrap();
         super::tests::copy(dir, copied.path());
         let log = copied.path().join("db/db");
-        let log = fs::File::options().read(true).write(true).open(log).unwrap();
+        let log = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(log)
+            .unwrap();
         let mut byte = [0];
         log.read_exact_at(&mut byte, place).unwrap();
         byte[0] ^= 1 << rng.random_range(0..8);

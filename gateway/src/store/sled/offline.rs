@@ -28,7 +28,11 @@ pub fn check(config: &SledConfig, scratch: &Path) -> Result<Checked, StoreError>
         scan_at_start: true,
         ..config.clone()
     })?;
-    let rows = opened.tally.kinds().filter(|(_, count)| *count > 0).collect();
+    let rows = opened
+        .tally
+        .kinds()
+        .filter(|(_, count)| *count > 0)
+        .collect();
     drop(opened);
     Ok(Checked { rows })
 }

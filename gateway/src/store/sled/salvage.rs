@@ -297,11 +297,7 @@ impl<S: FnMut(Bytes) -> Result<(), StoreError>> Salvage<'_, S> {
 
     /// Puts back into the outbox every message of which nothing says how far it is.
     fn redeliver(&mut self) -> Result<u64, StoreError> {
-        let silent: Vec<u64> = self
-            .messages
-            .difference(&self.under_way)
-            .copied()
-            .collect();
+        let silent: Vec<u64> = self.messages.difference(&self.under_way).copied().collect();
         for seq in &silent {
             self.sender.put(&keys::outbox(Seq(*seq)), keys::NOTHING)?;
         }
