@@ -29,6 +29,7 @@ async fn the_readmes_first_message_is_accepted() {
         .env_remove("HOOKMILL_BIN")
         .env_remove("HOOKMILL_TEST_PLUGINS")
         .env_remove("HOOKMILL_ROUNDS")
+        .env_remove("HOOKMILL_FAULT_TABLE")
         .stdin(Stdio::null())
         .output()
         .await

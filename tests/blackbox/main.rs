@@ -8,6 +8,7 @@
 mod chains;
 mod circuit;
 mod crash;
+mod disk_faults;
 mod docs;
 mod endpoints;
 mod errors;
@@ -25,3 +26,4 @@ mod sdk_v1;
 mod sdk_v2;
 mod signing;
 mod ssrf;
+mod store_export;

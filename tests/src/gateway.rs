@@ -350,20 +350,33 @@ impl GatewayBuilder {
     /// # Panics
     /// When it does start.
     pub async fn refuse(self) -> Refusal {
+        match self.start_or_refuse().await {
+            Ok(gateway) => panic!("it started at {}", gateway.url),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Starts it where it may refuse to start.
+    ///
+    /// # Errors
+    /// How it ended and what it said, if it refused.
+    pub async fn start_or_refuse(self) -> Result<Gateway, Refusal> {
         let mut process = self.spawn();
-        let stdout = process.stdout.take().expect("stdout is a pipe");
-        let mut lines = BufReader::new(stdout).lines();
-        let first = within("the gateway to refuse", lines.next_line())
-            .await
-            .expect("its stdout can be read");
-        assert!(first.is_none(), "it started and said {first:?}");
+        if let Some(url) = announced(&mut process).await {
+            return Ok(Gateway {
+                org: random_org(),
+                how: self,
+                process: Some(process),
+                url,
+            });
+        }
         let status = within("the refusing gateway to end", process.wait())
             .await
             .expect("our own child can be awaited");
-        Refusal {
+        Err(Refusal {
             code: status.code(),
             message: self.log(),
-        }
+        })
     }
 
     /// A token from the command line.
@@ -459,24 +472,10 @@ impl GatewayBuilder {
 
     async fn launch(&self) -> (Child, String) {
         let mut process = self.spawn();
-        let stdout = process.stdout.take().expect("stdout is a pipe");
-        let mut lines = BufReader::new(stdout).lines();
-        let first = within("the gateway's address", lines.next_line())
-            .await
-            .expect("its stdout can be read");
-        let Some(url) = first
-            .as_deref()
-            .and_then(|line| line.strip_prefix(ANNOUNCEMENT))
-        else {
-            panic!(
-                "the gateway's first line is {first:?}; it logged:\n{}",
-                self.log()
-            );
-        };
-        let url = url.trim().to_owned();
-        // Nobody reads the rest, and a full pipe must not stop the gateway.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        (process, url)
+        match announced(&mut process).await {
+            Some(url) => (process, url),
+            None => panic!("the gateway did not start; it logged:\n{}", self.log()),
+        }
     }
 
     fn log_file(&self) -> PathBuf {
@@ -488,6 +487,20 @@ impl GatewayBuilder {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
+}
+
+/// The address in the first line of its output; none if it ends without a line.
+async fn announced(process: &mut Child) -> Option<String> {
+    let stdout = process.stdout.take().expect("stdout is a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let first = within("the gateway's address", lines.next_line())
+        .await
+        .expect("its stdout can be read")?;
+    let url = first.strip_prefix(ANNOUNCEMENT);
+    let url = url.unwrap_or_else(|| panic!("the gateway's first line is {first:?}"));
+    // Nobody reads the rest, and a full pipe must not stop the gateway.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Some(url.trim().to_owned())
 }
 
 /// How a gateway that refused to start ended.

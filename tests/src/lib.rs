@@ -13,6 +13,7 @@
 //! | [`tenant`] | an application with endpoints, the usual start of a test |
 //! | [`dns`] | a DNS server that fails when told to |
 //! | [`fault_table`] | the rows that tests of faults report |
+//! | [`load`] | numbered messages under which a fault happens, and the account of them |
 //! | [`patience`] | waiting for what must happen, with one deadline for all |
 //! | [`settings`] | what the environment says, and where the files are |
 
@@ -20,6 +21,7 @@ pub mod client;
 pub mod dns;
 pub mod fault_table;
 pub mod gateway;
+pub mod load;
 pub mod patience;
 pub mod plugins;
 pub mod power_cut;

@@ -23,6 +23,7 @@ const SIZE: u64 = 1 << 30;
 pub struct Disk {
     home: TempDir,
     mounted: bool,
+    read_only: bool,
 }
 
 /// Why there is no such disk here.
@@ -38,6 +39,14 @@ impl Disk {
     /// # Errors
     /// When this machine or this user can not: then the test is skipped, by name.
     pub fn new() -> Result<Self, NoDisk> {
+        Self::of(SIZE)
+    }
+
+    /// The same with so many bytes.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(size: u64) -> Result<Self, NoDisk> {
         if !rustix::process::geteuid().is_root() {
             return Err(NoDisk {
                 reason: "mounting a disk needs root".to_owned(),
@@ -49,8 +58,9 @@ impl Disk {
         let mut disk = Self {
             home,
             mounted: false,
+            read_only: false,
         };
-        let image = File::create(disk.image()).and_then(|image| image.set_len(SIZE));
+        let image = File::create(disk.image()).and_then(|image| image.set_len(size));
         image
             .and_then(|()| std::fs::create_dir(disk.mount_point()))
             .map_err(|error| NoDisk {
@@ -82,8 +92,17 @@ impl Disk {
     pub fn power_up(&mut self) {
         self.unmount();
         if let Err(no_disk) = self.mount() {
-            panic!("after the power cut: {}", no_disk.reason);
+            panic!("mounted before, but: {}", no_disk.reason);
         }
+    }
+
+    /// Mounts it anew, so that it can be read only or written again. Nothing may be open on it.
+    ///
+    /// # Panics
+    /// When it can not be mounted.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        self.read_only = read_only;
+        self.power_up();
     }
 
     fn image(&self) -> PathBuf {
@@ -91,8 +110,9 @@ impl Disk {
     }
 
     fn mount(&mut self) -> Result<(), NoDisk> {
+        let options = if self.read_only { "loop,ro" } else { "loop" };
         run(Command::new("mount")
-            .args(["-o", "loop"])
+            .args(["-o", options])
             .arg(self.image())
             .arg(self.mount_point()))?;
         self.mounted = true;

@@ -42,15 +42,19 @@ pub(crate) fn fault_table() -> Option<PathBuf> {
     variable("HOOKMILL_FAULT_TABLE").map(PathBuf::from)
 }
 
-/// How many rounds of crashes to play: `HOOKMILL_ROUNDS`, or `otherwise`.
+/// How many rounds of a fault to play: `few`, or with `HOOKMILL_ROUNDS=full` the long form; a number there
+/// stands for itself.
 ///
 /// # Panics
-/// When the variable is set and is no number.
-pub fn rounds(otherwise: u32) -> u32 {
-    variable("HOOKMILL_ROUNDS").map_or(otherwise, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("HOOKMILL_ROUNDS is `{text}`, not a number of rounds"))
-    })
+/// When the variable is set and is neither.
+pub fn rounds(few: u32, full: u32) -> u32 {
+    match variable("HOOKMILL_ROUNDS").as_deref() {
+        None => few,
+        Some("full") => full,
+        Some(text) => text.parse().unwrap_or_else(|_| {
+            panic!("HOOKMILL_ROUNDS is `{text}`, neither `full` nor a number of rounds")
+        }),
+    }
 }
 
 /// How many descriptors this program may have open, and a gateway that it starts.

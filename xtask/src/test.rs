@@ -1,6 +1,7 @@
 //! `cargo xtask test`: builds gateway and plugins, gives the tests their paths, runs every suite and closes with a line
 //! for each, so that what failed and what could not run stands at the end and not somewhere above.
 
+mod faults;
 mod summary;
 
 use std::io::{BufRead, BufReader};
@@ -11,14 +12,15 @@ use crate::cargo::{cargo, line, run as run_command};
 use crate::error::Failure;
 use crate::plugins;
 use crate::workspace::Workspace;
+use faults::FaultFile;
 use summary::Summary;
 
-/// Rounds of the crash tests under `--full`. Specified: at least 20 kills and 20 power cuts.
-const FULL_ROUNDS: &str = "20";
+/// Has every test of faults play its long form under `--full`; how long that is stands with the test.
+const FULL_ROUNDS: &str = "full";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Add the long rounds: every crash test 20 times
+    /// Add the long rounds: 200 kills, 50 power cuts, and more of every other fault
     #[arg(long)]
     full: bool,
     /// Run only tests whose path contains one of these
@@ -36,8 +38,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     ))?;
     let built = started.elapsed();
 
-    let summary = run_tests(&mut tests(workspace, options))?;
-    print!("{summary}");
+    let faults = FaultFile::start(workspace)?;
+    let summary = run_tests(&mut tests(workspace, options, &faults))?;
+    print!("{summary}{}", faults.table()?);
     println!(
         "built in {:.0} s, tested in {:.0} s",
         built.as_secs_f64(),
@@ -51,13 +54,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
 }
 
 /// Unit, integration and doc tests, with where they find what was built.
-fn tests(workspace: &Workspace, options: &Options) -> Command {
+fn tests(workspace: &Workspace, options: &Options, faults: &FaultFile) -> Command {
     // Without fail-fast one failing suite would hide the others behind it.
     let mut command = cargo(workspace, ["test", "--workspace", "--no-fail-fast", "--"]);
     command
         .args(&options.filter)
         .env("HOOKMILL_BIN", workspace.program("debug", "hookmill"))
         .env("HOOKMILL_TEST_PLUGINS", workspace.plugins())
+        .env(faults::VARIABLE, faults.path())
         // The summary reads this output, and colour codes would stand between its words.
         .env("CARGO_TERM_COLOR", "never")
         .stdin(Stdio::null());

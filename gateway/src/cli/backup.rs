@@ -3,23 +3,14 @@
 //! The copy is a whole data directory but for the key files, which are copied only from a directory that is
 //! named: secrets in the store are worth nothing without them, so whoever can fetch a backup cannot read them.
 
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use bytes::{Buf as _, Bytes, BytesMut};
-use clap::Args;
-use tokio::sync::mpsc;
+use std::path::PathBuf;
 
 use super::Failure;
 use super::peer::{Peer, block_on};
-use crate::api::BACKUP_HEAD;
-use crate::domain::{Digest, SystemClock};
-use crate::metrics::Metrics;
+use super::restore::{self, Keys, Source};
 use crate::outbound::operator::Answer;
-use crate::store::Store;
-use crate::store::sled::{SledConfig, SledStore};
+use bytes::Bytes;
+use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
@@ -28,103 +19,25 @@ pub(super) struct BackupArgs {
     /// The new data directory; must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Data directory of the gateway, where it is on this machine: copies its key files too.
-    #[arg(long, value_name = "DIR")]
-    keys_from: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
 }
 
-/// Files of a data directory that hold keys.
-const KEY_FILES: [&str; 2] = ["jwt.secret", "sealing.key"];
-
-/// Chunks between the network and the store.
-const WAITING: usize = 4;
-
-/// Bytes before a frame's content: what it is, and its length.
-const FRAME_HEAD: usize = 5;
-
 pub(super) fn run(args: &BackupArgs) -> Result<(), Failure> {
-    prepare(&args.out)?;
+    restore::prepare(&args.out)?;
     block_on(copy(args))??;
-    if let Some(from) = &args.keys_from {
-        for name in KEY_FILES.iter().filter(|name| from.join(name).exists()) {
-            // Keeps the mode: readable by its owner only.
-            fs::copy(from.join(name), args.out.join(name)).map_err(Failure::other)?;
-        }
-    }
+    args.keys.copy_to(&args.out)?;
     println!("backup in {}", args.out.display());
     Ok(())
 }
 
-fn prepare(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(dir).map_err(Failure::other)?;
-    match fs::read_dir(dir).map_err(Failure::other)?.next() {
-        None => Ok(()),
-        Some(_) => Err(Failure::Refused(format!("{} is not empty", dir.display()))),
-    }
-}
-
 async fn copy(args: &BackupArgs) -> Result<(), Failure> {
     let mut answer = args.peer.get("/api/v1/admin/backup").await?;
-    let config = SledConfig::in_dir(args.out.join("store"));
-    let clock = Arc::new(SystemClock::start());
-    let store = SledStore::open(config, clock, Arc::new(Metrics::new())).map_err(Failure::other)?;
-    let plugins = args.out.join("sandbox").join("plugins");
-    fs::create_dir_all(&plugins).map_err(Failure::other)?;
-
-    let (chunks, waiting) = mpsc::channel(WAITING);
-    let receive = receive(&mut answer, &plugins, chunks);
-    let (received, imported) = tokio::join!(receive, store.import(waiting));
-    // A store that refused has closed the channel; its error says more.
-    imported.map_err(Failure::other)?;
-    received?;
-    store.close().await.map_err(Failure::other)
+    restore::take_in(&mut answer, &args.out).await
 }
 
-/// Takes frames until the last one, which must come.
-async fn receive(
-    answer: &mut Answer,
-    plugins: &Path,
-    chunks: mpsc::Sender<Bytes>,
-) -> Result<(), Failure> {
-    let mut pending = BytesMut::new();
-    let mut begun = false;
-    loop {
-        let Some((kind, content)) = next_frame(&mut pending) else {
-            let more = answer.chunk().await.map_err(Failure::other)?;
-            pending.extend_from_slice(&more.ok_or_else(|| broken("it ends early"))?);
-            continue;
-        };
-        match kind {
-            b'H' if content == BACKUP_HEAD => begun = true,
-            b'S' if begun => {
-                let gone = |_| broken("the new store stopped taking it in");
-                chunks.send(content).await.map_err(gone)?;
-            }
-            b'P' if begun => write_plugin(plugins, &content).map_err(Failure::other)?,
-            b'E' if begun => return Ok(()),
-            _ => return Err(broken("it is not one of this version")),
-        }
+impl Source for Answer {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.chunk().await.map_err(Failure::other)
     }
-}
-
-fn broken(why: &str) -> Failure {
-    Failure::Refused(format!("the backup cannot be used: {why}"))
-}
-
-fn next_frame(pending: &mut BytesMut) -> Option<(u8, Bytes)> {
-    let head = pending.get(..FRAME_HEAD)?;
-    let len = usize::try_from((&head[1..]).get_u32()).ok()?;
-    if pending.len() < FRAME_HEAD + len {
-        return None;
-    }
-    let kind = pending.get_u8();
-    pending.advance(FRAME_HEAD - 1);
-    Some((kind, pending.split_to(len).freeze()))
-}
-
-fn write_plugin(dir: &Path, upload: &[u8]) -> std::io::Result<()> {
-    let path = dir.join(format!("{}.wasm", Digest::of(upload).to_hex()));
-    let mut file = fs::File::create(path)?;
-    file.write_all(upload)?;
-    file.sync_all()
 }

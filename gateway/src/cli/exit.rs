@@ -22,6 +22,9 @@ pub enum Failure {
     /// Exit code 2 to 6 by cause: the gateway did not start or did not end well.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// Exit code 1 or 4 to 6 by cause: a store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Exit code 1: the peer refused or could not be reached, a file could not be read, and so on.
     #[error("{0}")]
     Refused(String),
@@ -46,10 +49,24 @@ impl Failure {
                 | GatewayError::Token(TokenError::TooShort),
             ) => 2,
             Failure::Gateway(GatewayError::Listen { .. }) => 3,
-            Failure::Gateway(GatewayError::Store(StoreError::Locked)) => 4,
-            Failure::Gateway(GatewayError::Store(StoreError::NewerFormat { .. })) => 5,
-            Failure::Gateway(GatewayError::Store(StoreError::Damaged { .. })) => 6,
+            Failure::Gateway(GatewayError::Store(error)) | Failure::Store(error) => match error {
+                StoreError::Locked => 4,
+                StoreError::NewerFormat { .. } => 5,
+                StoreError::Damaged { .. } => 6,
+                _ => 1,
+            },
             Failure::Gateway(_) | Failure::Refused(_) | Failure::Other(_) => 1,
+        }
+    }
+
+    /// What a person can do about it, where that is not plain.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Failure::Gateway(GatewayError::Store(StoreError::Damaged { .. })) => Some(
+                "`hookmill store export FILE` writes what can be read of it, \
+                 `hookmill store import FILE --data-dir NEW` makes a data directory of that",
+            ),
+            _ => None,
         }
     }
 
@@ -62,6 +79,9 @@ impl Failure {
             cause = error.source();
         }
         eprintln!();
+        if let Some(advice) = self.advice() {
+            eprintln!("hookmill: {advice}");
+        }
         ExitCode::from(self.code())
     }
 }

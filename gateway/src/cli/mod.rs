@@ -3,8 +3,10 @@
 mod backup;
 mod exit;
 mod peer;
+mod restore;
 mod send;
 mod serve;
+mod store;
 mod token;
 
 use std::path::PathBuf;
@@ -35,6 +37,9 @@ enum Command {
     Send(send::SendArgs),
     /// Copy the store of a running gateway into a new data directory.
     Backup(backup::BackupArgs),
+    /// Look at a store that no gateway has open; write it to a file; make one of a file.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print the settings in force, without secrets.
     Config(ServeArgs),
 }
@@ -101,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Token(args) => token::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Store(command) => store::run(&command),
         Command::Config(args) => args
             .settings()
             .and_then(|settings| print_settings(&settings)),

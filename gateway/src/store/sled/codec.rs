@@ -362,7 +362,7 @@ pub(super) struct DeliveryValue {
 
 impl DeliveryValue {
     pub(super) fn encode(&self) -> Result<IVec, StoreError> {
-        encode(self, vec![VERSION, INLINE]).map(IVec::from)
+        row(self)
     }
 
     pub(super) fn with_key(self, key: DeliveryKey) -> DeliveryRow {
@@ -375,15 +375,15 @@ impl DeliveryValue {
     }
 }
 
+/// A value that is always short enough for one row.
+pub(super) fn row<T: Serialize + ?Sized>(value: &T) -> Result<IVec, StoreError> {
+    encode(value, vec![VERSION, INLINE]).map(IVec::from)
+}
+
 /// Something that an expiry row lists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Expiring {
     Message(Seq),
     /// By its row's key.
     Idempotency([u8; 32]),
-}
-
-/// A list that is short enough for one row.
-pub(super) fn list<T: Serialize + ?Sized>(list: &T) -> Result<IVec, StoreError> {
-    encode(list, vec![VERSION, INLINE]).map(IVec::from)
 }

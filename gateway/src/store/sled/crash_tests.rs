@@ -17,13 +17,19 @@ use power_cut::{Disk, NoDisk};
 
 /// The end-to-end tests cut the power with it too.
 #[path = "../../../../tests/src/power_cut.rs"]
-#[expect(unreachable_pub, reason = "it is a public module where it lives")]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is a public module where it lives, and these tests need a part of it"
+)]
 mod power_cut;
 
 /// Where the child writes; set by its parent only.
 const DIR: &str = "HOOKMILL_CRASH_DIR";
-/// How many rounds; a handful without it.
+/// How many rounds, or `full`; a handful without it.
 const ROUNDS: &str = "HOOKMILL_ROUNDS";
+/// Chosen: the end-to-end tests play ten times as many.
+const FULL_ROUNDS: u32 = 20;
 /// Concurrent writers of the child.
 const WRITERS: u8 = 8;
 
@@ -42,8 +48,14 @@ fn open_in(dir: &Path) -> Result<SledStore, StoreError> {
 }
 
 fn rounds(few: u32) -> u32 {
-    let given = std::env::var_os(ROUNDS).and_then(|text| text.to_str()?.parse().ok());
-    given.unwrap_or(few)
+    match std::env::var_os(ROUNDS)
+        .as_deref()
+        .and_then(|text| text.to_str())
+    {
+        None => few,
+        Some("full") => FULL_ROUNDS,
+        Some(text) => text.parse().unwrap(),
+    }
 }
 
 /// Says one thing in one write, so that a kill never leaves half a line that reads as a whole one.

@@ -90,17 +90,40 @@ impl Tap {
 
 /// Rows that belong to this very database and not to its content.
 fn is_own(key: &[u8]) -> bool {
-    key == keys::META_ID || key == keys::META_BOOT || key == keys::META_IMPORTING
+    [
+        keys::META_ID,
+        keys::META_BOOT,
+        keys::META_TALLY,
+        keys::META_IMPORTING,
+    ]
+    .contains(&key)
 }
 
-/// Sends frames in pieces.
-struct Sender {
-    chunks: mpsc::Sender<Result<Bytes, StoreError>>,
+/// Sends frames in pieces to where they are wanted.
+pub(super) struct Sender<S> {
+    sink: S,
     piece: BytesMut,
     hash: Sha256,
 }
 
-impl Sender {
+impl<S: FnMut(Bytes) -> Result<(), StoreError>> Sender<S> {
+    pub(super) fn to(sink: S) -> Self {
+        Self {
+            sink,
+            piece: BytesMut::from(MAGIC),
+            hash: Sha256::new(),
+        }
+    }
+
+    /// One row; sends what has gathered when it is enough.
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.frame(PUT, key, value);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
     fn frame(&mut self, operation: u8, key: &[u8], value: &[u8]) {
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX);
         self.piece.put_u8(operation);
@@ -126,12 +149,10 @@ impl Sender {
         }
         let piece = self.piece.split().freeze();
         self.hash.update(&piece);
-        self.chunks
-            .blocking_send(Ok(piece))
-            .map_err(|_| StoreError::Closed)
+        (self.sink)(piece)
     }
 
-    fn end(mut self) -> Result<(), StoreError> {
+    pub(super) fn end(mut self) -> Result<(), StoreError> {
         self.flush()?;
         let hash = self.hash.clone().finalize();
         self.frame(END, &[], &hash);
@@ -164,12 +185,10 @@ fn copy(
     alone: impl Fn(Work) -> Result<usize, StoreError>,
     chunks: mpsc::Sender<Result<Bytes, StoreError>>,
 ) -> Result<(), StoreError> {
-    let mut sender = Sender {
-        chunks,
-        piece: BytesMut::new(),
-        hash: Sha256::new(),
-    };
-    sender.piece.put_slice(MAGIC);
+    let mut sender = Sender::to(|piece| {
+        let sent = chunks.blocking_send(Ok(piece));
+        sent.map_err(|_| StoreError::Closed)
+    });
     let (attach, at) = (shared.clone(), tap.clone());
     alone(Box::new(move |_| {
         attach.attach(at);
@@ -342,6 +361,7 @@ fn put_all(
     rows: StagedRows,
 ) -> Result<(), StoreError> {
     alone(Box::new(move |group| {
+        group.repeats = true;
         for (key, value) in rows {
             match value {
                 _ if is_own(&key) => {}

@@ -10,13 +10,14 @@ use super::codec::{
 };
 use super::keys;
 use super::runs::{Entry, Runs};
+use super::tally::{self, Tally};
 use crate::domain::{
     AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, MessageId, Seq, Timestamp,
 };
 use crate::store::{AcceptRefusal, Change, IdempotencyRecord, StoreError};
 
 /// Most entries of one expiry row: 64 keys of 33 bytes stay below [`keys::INLINE_BYTES`].
-const EXPIRY_LIST: usize = 64;
+pub(super) const EXPIRY_LIST: usize = 64;
 
 /// The changes of one group over the tree.
 pub(super) struct Group<'a> {
@@ -31,10 +32,23 @@ pub(super) struct Group<'a> {
     pub(super) changes: Vec<Change>,
     /// Numbers of groups that failed in this process: their rows may be there.
     pub(super) doubtful: Option<(Seq, Seq)>,
+    /// Rows may be put that are there already although their key is given once: an import repeats rows.
+    pub(super) repeats: bool,
+    /// Of all rows before this group.
+    tally: Tally,
 }
 
 /// All rows of a group: a value to put, or none to remove.
 pub(super) type StagedRows = Vec<(IVec, Option<IVec>)>;
+
+/// A group that is ready to be applied.
+pub(super) struct StagedGroup {
+    pub(super) rows: StagedRows,
+    /// The highest number given.
+    pub(super) seq: u64,
+    /// Of all rows with this group.
+    pub(super) tally: Tally,
+}
 
 impl Rows for Group<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
@@ -46,7 +60,7 @@ impl Rows for Group<'_> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn over(tree: &'a sled::Tree, seq: u64) -> Self {
+    pub(super) fn over(tree: &'a sled::Tree, seq: u64, tally: Tally) -> Self {
         Self {
             tree,
             staged: HashMap::new(),
@@ -57,6 +71,8 @@ impl<'a> Group<'a> {
             expiring: BTreeMap::new(),
             changes: Vec::new(),
             doubtful: None,
+            repeats: false,
+            tally,
         }
     }
 
@@ -345,18 +361,47 @@ impl<'a> Group<'a> {
     }
 
     /// Everything that is to be written, with the rows that belong to the group as a whole.
-    pub(super) fn into_rows(mut self) -> Result<(StagedRows, u64), StoreError> {
+    pub(super) fn finish(mut self) -> Result<StagedGroup, StoreError> {
         self.write_runs()?;
         for (hour, list) in std::mem::take(&mut self.expiring) {
             for part in list.chunks(EXPIRY_LIST) {
                 let row = keys::expiry(hour, self.next_seq());
-                self.put(&row[..], codec::list(part)?);
+                self.put(&row[..], codec::row(part)?);
             }
         }
-        if self.seq != self.first_seq {
+        if !self.staged.is_empty() {
+            if self.seq == self.first_seq {
+                // Every group moves the highest number, so that the marker tells when the last one is lost.
+                self.next_seq();
+            }
             let number = self.seq.to_be_bytes();
             self.put(keys::META_SEQ, &number[..]);
+            self.count()?;
+            self.put(keys::META_TALLY, self.tally.encode()?);
         }
-        Ok((self.staged.into_iter().collect(), self.seq))
+        Ok(StagedGroup {
+            rows: self.staged.into_iter().collect(),
+            seq: self.seq,
+            tally: self.tally,
+        })
+    }
+
+    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: two in a plain
+    /// life, at pages that were read or written a moment ago.
+    fn count(&mut self) -> Result<(), StoreError> {
+        // After a fault it is not known which numbers are in use.
+        let careful = self.repeats || self.doubtful.is_some();
+        for (key, value) in &self.staged {
+            if careful || value.is_none() || !tally::is_always_new(key) {
+                let before = self.tree.get(key).map_err(codec::fault)?;
+                if let Some(before) = before {
+                    self.tally.take_out(key, &before);
+                }
+            }
+            if let Some(value) = value {
+                self.tally.add(key, value);
+            }
+        }
+        Ok(())
     }
 }

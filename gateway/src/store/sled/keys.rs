@@ -3,7 +3,7 @@
 //!
 //! | kind | key after the kind byte | value | written |
 //! |---|---|---|---|
-//! | `META` | name | by name | once a group: the highest sequence number |
+//! | `META` | name | by name | once a group: the highest sequence number, the tally of all rows |
 //! | `MESSAGE` | seq | header, and the payload if it is small | accept |
 //! | `MESSAGE_LIST` | application, seq | a run of seqs | one row a group |
 //! | `MESSAGE_ID` | message id | seq | accept |
@@ -61,6 +61,26 @@ pub(super) const EXPIRY: u8 = 0x51;
 
 /// Prefix of the outbox.
 pub(super) const OUTBOX_LIST: &[u8] = &[OUTBOX];
+/// Every kind whose rows are counted, with its name for people. A new kind is one more line.
+pub(super) const KINDS: [(u8, &str); 17] = [
+    (MESSAGE, "messages"),
+    (MESSAGE_LIST, "runs of messages"),
+    (MESSAGE_ID, "identifiers of messages"),
+    (EVENT_ID, "event ids"),
+    (OUTBOX, "runs of the outbox"),
+    (CHUNK, "pieces of long values"),
+    (DELIVERY, "deliveries"),
+    (DUE, "due times"),
+    (SHAPED, "shaped payloads"),
+    (ATTEMPT, "attempts"),
+    (ATTEMPT_AT, "runs of attempts"),
+    (RECORD, "records"),
+    (RECORD_UID, "names of records"),
+    (RECORD_LIST, "places of records"),
+    (TOMBSTONE, "tombstones"),
+    (IDEMPOTENCY, "idempotency keys"),
+    (EXPIRY, "lists of what expires"),
+];
 
 /// The value of a row whose key says it all.
 pub(super) const NOTHING: &[u8] = &[];
@@ -71,6 +91,8 @@ pub(super) const META_ID: &[u8] = &[META, b'i'];
 pub(super) const META_BOOT: &[u8] = &[META, b'b'];
 /// The highest sequence number given.
 pub(super) const META_SEQ: &[u8] = &[META, b's'];
+/// What all other rows add up to.
+pub(super) const META_TALLY: &[u8] = &[META, b't'];
 /// There while an import is not complete.
 pub(super) const META_IMPORTING: &[u8] = &[META, b'm'];
 

@@ -11,7 +11,9 @@ use super::codec::damaged;
 use crate::store::StoreError;
 
 /// Format of the directory that this binary writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// From this one on the database holds a tally of its rows.
+pub(super) const FORMAT_WITH_TALLY: u32 = 2;
 /// Digits of a number in the marker: fixed, so that it can be overwritten in place.
 const DIGITS: usize = 20;
 
@@ -67,14 +69,25 @@ pub(super) fn read(dir: &Path) -> Result<Option<Mark>, StoreError> {
     }))
 }
 
-/// Checks the directory's format version, and writes it if the directory is new.
-pub(super) fn check_format(dir: &Path, has_database: bool) -> Result<(), StoreError> {
+/// The directory's format version, and this binary's for a new directory.
+pub(super) fn check_format(dir: &Path, has_database: bool) -> Result<u32, StoreError> {
     let Some(text) = read_if_there(&dir.join("format"))? else {
         if has_database {
             return Err(damaged("there is a database, but no file `format`"));
         }
-        return write_whole(dir, "format", format!("{FORMAT}\n").as_bytes()).map_err(failed);
+        write_format(dir, 0)?;
+        return Ok(FORMAT);
     };
+    supported(&text)
+}
+
+/// The same of a directory that has a store and is not to be changed.
+pub(super) fn format_as_is(dir: &Path) -> Result<u32, StoreError> {
+    let text = read_if_there(&dir.join("format"))?;
+    supported(&text.ok_or_else(|| damaged("there is no file `format`"))?)
+}
+
+fn supported(text: &str) -> Result<u32, StoreError> {
     let found: u32 = text
         .trim()
         .parse()
@@ -85,7 +98,15 @@ pub(super) fn check_format(dir: &Path, has_database: bool) -> Result<(), StoreEr
             supported: FORMAT,
         });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Notes that the directory is of this binary's format now.
+pub(super) fn write_format(dir: &Path, before: u32) -> Result<(), StoreError> {
+    if before == FORMAT {
+        return Ok(());
+    }
+    write_whole(dir, "format", format!("{FORMAT}\n").as_bytes()).map_err(failed)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, StoreError> {

@@ -12,20 +12,26 @@ mod export;
 mod group;
 mod keys;
 mod known;
+mod log;
 mod marker;
+mod offline;
 mod open;
 mod queue;
 mod reads;
 mod records;
 mod runs;
+mod salvage;
 mod shared;
 mod space;
 mod surfaced;
 mod sweep;
+mod tally;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod flip_tests;
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
@@ -58,6 +64,8 @@ use shared::Shared;
 use writer::{Job, Writer};
 
 pub use config::SledConfig;
+pub use offline::{Checked, check};
+pub use salvage::{Salvaged, salvage};
 
 /// Low bits of a lease's token count within a boot; the boot number stands above them.
 const TOKENS_A_BOOT: u32 = 32;
@@ -97,6 +105,7 @@ impl SledStore {
             jobs: waiting,
             marker: opened.marker,
             seq: opened.seq,
+            tally: opened.tally,
             doubtful: None,
             lock: opened.lock,
         };

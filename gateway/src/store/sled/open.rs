@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use super::codec::{damaged, fault};
 use super::config::SledConfig;
 use super::marker::{self, Mark, Marker, failed};
+use super::tally::Tally;
 use super::{keys, records};
 use crate::store::StoreError;
 
@@ -43,23 +44,53 @@ pub(super) struct Opened {
     pub(super) lock: File,
     /// The highest sequence number given.
     pub(super) seq: u64,
+    /// Of all rows.
+    pub(super) tally: Tally,
     /// How often the store was opened, this time included.
     pub(super) boot: u64,
 }
 
 /// Opens the store of a process that starts.
 pub(super) fn open(config: &SledConfig) -> Result<Opened, StoreError> {
+    open_with(config, open_or_rescue)
+}
+
+/// Opens a copy, which is worth no copy.
+pub(super) fn open_copy(config: &SledConfig) -> Result<Opened, StoreError> {
+    open_with(config, open_guarded)
+}
+
+fn open_with(
+    config: &SledConfig,
+    open_database: impl FnOnce(&SledConfig) -> Result<Handle, StoreError>,
+) -> Result<Opened, StoreError> {
     let dir = &config.dir;
-    fs::create_dir_all(dir).map_err(failed)?;
-    let lock = lock(dir)?;
-    marker::check_format(dir, database(dir).exists())?;
+    // The first thing that is written there: where nothing can be, this says so.
+    let at = |error: std::io::Error| {
+        failed(std::io::Error::new(
+            error.kind(),
+            format!("{}: {error}", dir.display()),
+        ))
+    };
+    fs::create_dir_all(dir).map_err(at)?;
+    let lock = hold(File::create(dir.join("lock")).map_err(at)?)?;
+    let format = marker::check_format(dir, database(dir).exists())?;
     let mark = marker::read(dir)?;
-    let handle = open_or_rescue(config)?;
+    let handle = open_database(config)?;
     let found = judge(&handle, mark)?;
-    let seq = if config.scan_at_start {
-        found.seq.max(scan(&handle)?)
-    } else {
-        found.seq
+    let due = (format >= marker::FORMAT_WITH_TALLY)
+        .then(|| tally_of(&handle, mark.is_some()))
+        .transpose()?;
+    let (seq, tally) = match due {
+        Some(tally) if !config.scan_at_start => (found.seq, tally),
+        _ => {
+            let scanned = scan(&handle)?;
+            let difference = due.and_then(|due| scanned.tally.differs_from(&due));
+            if let Some(what) = difference {
+                return Err(damaged(what));
+            }
+            (found.seq.max(scanned.highest), scanned.tally)
+        }
     };
     let mark = Mark {
         boot: found.boot + 1,
@@ -70,32 +101,54 @@ pub(super) fn open(config: &SledConfig) -> Result<Opened, StoreError> {
     batch.insert(keys::META_ID, &mark.id[..]);
     batch.insert(keys::META_BOOT, &mark.boot.to_be_bytes()[..]);
     batch.insert(keys::META_SEQ, &seq.to_be_bytes()[..]);
+    batch.insert(keys::META_TALLY, tally.encode()?);
     handle.apply(batch)?;
     sync_directories(dir).map_err(failed)?;
+    // Not before the tally is there.
+    marker::write_format(dir, format)?;
     let marker = Marker::write(dir, mark).map_err(failed)?;
     Ok(Opened {
         handle,
         marker,
         lock,
         seq,
+        tally,
         boot: mark.boot,
     })
 }
 
 /// Opens the database again after an I/O error, in the process that has the lock.
-pub(super) fn reopen(config: &SledConfig) -> Result<Handle, StoreError> {
+pub(super) fn reopen(config: &SledConfig) -> Result<(Handle, Tally), StoreError> {
     let mark = marker::read(&config.dir)?;
     let handle = open_guarded(config)?;
     judge(&handle, mark)?;
-    Ok(handle)
+    let tally = tally_of(&handle, true)?;
+    Ok((handle, tally))
 }
 
-fn database(dir: &Path) -> PathBuf {
+/// The tally that the database was left with; a new one has none.
+fn tally_of(handle: &Handle, is_due: bool) -> Result<Tally, StoreError> {
+    match Tally::read(&*handle.db)? {
+        Some(tally) => Ok(tally),
+        None if is_due => Err(damaged("the tally of its rows is lost")),
+        None => Ok(Tally::default()),
+    }
+}
+
+pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("db")
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let file = File::create(dir.join("lock")).map_err(failed)?;
+/// The lock of a directory in which nothing is changed; none if there is no lock, because the store was never opened.
+pub(super) fn lock_as_is(dir: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(dir.join("lock")) {
+        Ok(file) => hold(file).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn hold(file: File) -> Result<File, StoreError> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked),
@@ -124,11 +177,18 @@ fn open_or_rescue(config: &SledConfig) -> Result<Handle, StoreError> {
     tracing::error!(%what, copy = %copy.display(), "the store is damaged; trying without its snapshot");
     remove_snapshots(&database(&config.dir), |_| true).map_err(failed)?;
     open_guarded(config).map_err(|again| match again {
-        StoreError::Damaged { what } => StoreError::Damaged {
-            what: format!("{what}; a copy as it was found is in {}", copy.display()),
-        },
+        StoreError::Damaged { what } => kept(&what, &copy),
+        // sled panicked, and what it left behind still has its lock; ours says that nobody else has it.
+        StoreError::Locked => kept(&what, &copy),
         other => other,
     })
+}
+
+fn kept(what: &str, copy: &Path) -> StoreError {
+    damaged(format!(
+        "{what}; a copy as it was found is in {}",
+        copy.display()
+    ))
 }
 
 /// Opens on a thread of its own, so that a panic is caught and a hang is left behind.
@@ -202,7 +262,7 @@ fn keep_copy(dir: &Path) -> std::io::Result<PathBuf> {
     Ok(copy)
 }
 
-fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -259,27 +319,41 @@ fn new_id() -> Result<[u8; 16], StoreError> {
     Ok(id)
 }
 
-/// Reads every row, since damage in the middle shows in no other way; gives the highest number seen. Two threads
-/// share the work: what is left and what is right of the due index are about equal, in a store with a backlog as in
-/// one without.
-fn scan(handle: &Handle) -> Result<u64, StoreError> {
+/// What reading all rows gives.
+struct Scanned {
+    /// Highest number seen.
+    highest: u64,
+    tally: Tally,
+}
+
+/// Reads every row, since damage in the middle shows in no other way. Two threads share the work: what is left and
+/// what is right of the due index are about equal, in a store with a backlog as in one without.
+fn scan(handle: &Handle) -> Result<Scanned, StoreError> {
     let (left, right) = std::thread::scope(|scope| {
         let left = scope.spawn(|| scan_rows(handle.db.range(..[keys::DUE])));
         let right = scan_rows(handle.db.range([keys::DUE]..));
         (left.join(), right)
     });
-    let left = left.unwrap_or_else(|_| Err(panicked()))?;
-    Ok(left.max(right?))
+    let (left, right) = (left.unwrap_or_else(|_| Err(panicked()))?, right?);
+    Ok(Scanned {
+        highest: left.highest.max(right.highest),
+        tally: left.tally.joined(right.tally),
+    })
 }
 
-fn scan_rows(rows: sled::Iter) -> Result<u64, StoreError> {
+fn scan_rows(rows: sled::Iter) -> Result<Scanned, StoreError> {
     let read = || {
-        let mut highest = 0;
+        let mut scanned = Scanned {
+            highest: 0,
+            tally: Tally::default(),
+        };
         for row in rows {
-            let (key, _) = row.map_err(fault)?;
-            highest = highest.max(records::seq_in(&key).map_or(0, |seq| seq.0));
+            let (key, value) = row.map_err(fault)?;
+            let number = records::seq_in(&key).map_or(0, |seq| seq.0);
+            scanned.highest = scanned.highest.max(number);
+            scanned.tally.add(&key, &value);
         }
-        Ok(highest)
+        Ok(scanned)
     };
     std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
 }

@@ -121,10 +121,8 @@ impl Group<'_> {
             }
         }
         for (prefix, entries) in added {
-            for run in entries.chunks(LONGEST) {
-                if let Some(value) = encode(run)? {
-                    self.put(keys::numbered_in(&prefix, run[0].seq), value);
-                }
+            for (key, value) in rows(&prefix, &entries)? {
+                self.put(key, value);
             }
         }
         Ok(())
@@ -174,6 +172,15 @@ fn key_at(tree: &Tree, prefix: &[u8], seq: Seq) -> Result<Option<IVec>, StoreErr
         .filter(|key| key.len() == prefix.len() + 8 && key.starts_with(prefix)))
 }
 
+/// The rows of a new list, or of a list's new end.
+pub(super) fn rows(prefix: &[u8], entries: &[Entry]) -> Result<Vec<(IVec, IVec)>, StoreError> {
+    let runs = entries.chunks(LONGEST).map(|run| {
+        let key = keys::numbered_in(prefix, run[0].seq);
+        Ok(encode(run)?.map(|value| (key, value)))
+    });
+    runs.filter_map(Result::transpose).collect()
+}
+
 /// Each number as its distance from the first one, and the other as its distance from that.
 fn encode(run: &[Entry]) -> Result<Option<IVec>, StoreError> {
     let Some(first) = run.first() else {
@@ -183,10 +190,10 @@ fn encode(run: &[Entry]) -> Result<Option<IVec>, StoreError> {
         .iter()
         .map(|entry| (entry.seq.0 - first.seq.0, entry.seq.0 - entry.of.0))
         .collect();
-    codec::list(&(first.seq, distances)).map(Some)
+    codec::row(&(first.seq, distances)).map(Some)
 }
 
-fn decode(
+pub(super) fn decode(
     rows: &impl Rows,
     prefix: &[u8],
     key: &[u8],

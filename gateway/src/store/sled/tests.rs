@@ -41,7 +41,7 @@ fn damage_in(answer: Result<SledStore, StoreError>) -> String {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -88,13 +88,13 @@ async fn one_process_at_a_time_and_everything_is_there_again() {
 fn foreign_formats_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open_in(config(directory.path())).unwrap());
-    fs::write(directory.path().join("format"), "2\n").unwrap();
+    fs::write(directory.path().join("format"), "3\n").unwrap();
     let newer = open_in(config(directory.path()));
     assert!(matches!(
         newer,
         Err(StoreError::NewerFormat {
-            found: 2,
-            supported: 1
+            found: 3,
+            supported: 2
         })
     ));
     fs::write(directory.path().join("format"), "?").unwrap();

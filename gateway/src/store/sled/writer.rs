@@ -13,6 +13,7 @@ use super::group::Group;
 use super::marker::Marker;
 use super::open::{self, Handle};
 use super::shared::{Health, Shared};
+use super::tally::Tally;
 use crate::domain::{Message, Seq};
 use crate::store::{AcceptRefusal, Change, Lease, Record, Shard, StoreError, Write};
 
@@ -72,6 +73,8 @@ pub(super) struct Writer {
     pub(super) jobs: Receiver<Job>,
     pub(super) marker: Marker,
     pub(super) seq: u64,
+    /// Of all rows that are on disk.
+    pub(super) tally: Tally,
     /// Numbers from the first group that failed to the last one.
     pub(super) doubtful: Option<(Seq, Seq)>,
     /// Released when the thread ends.
@@ -85,6 +88,8 @@ struct Outcomes {
     /// What observers are told.
     changes: Vec<Change>,
     seq: u64,
+    /// None unless the group was applied.
+    tally: Option<Tally>,
 }
 
 impl Writer {
@@ -169,6 +174,7 @@ impl Writer {
         // Numbers of a failed group may be on disk, so they are not given again.
         self.seq = self.seq.max(outcomes.seq);
         done.unwrap_or_else(|_| Err(damaged("sled panicked in a commit")))?;
+        self.tally = outcomes.tally.unwrap_or(self.tally);
         shared.is_committed(self.seq);
         // Not before: an observer reads again at once, and lists end at what is committed.
         let observers = shared.observers.read();
@@ -212,7 +218,7 @@ impl Writer {
         jobs: Vec<Job>,
         outcomes: &mut Outcomes,
     ) -> Result<(), StoreError> {
-        let mut group = Group::over(&handle.db, self.seq);
+        let mut group = Group::over(&handle.db, self.seq, self.tally);
         group.doubtful = self.doubtful;
         let staged: Result<Vec<Ready>, StoreError> = jobs
             .into_iter()
@@ -221,9 +227,10 @@ impl Writer {
         outcomes.seq = group.seq;
         outcomes.ready = staged?;
         let changes = std::mem::take(&mut group.changes);
-        let (rows, seq) = group.into_rows()?;
-        outcomes.seq = seq;
-        self.apply(handle, rows)?;
+        let staged = group.finish()?;
+        outcomes.seq = staged.seq;
+        self.apply(handle, staged.rows)?;
+        outcomes.tally = Some(staged.tally);
         outcomes.changes = changes;
         Ok(())
     }
@@ -307,8 +314,9 @@ impl Writer {
         loop {
             self.shared.space.give_up_reserve();
             match open::reopen(&self.shared.config) {
-                Ok(handle) => {
+                Ok((handle, tally)) => {
                     tracing::info!("the store is open again");
+                    self.tally = tally;
                     self.come_back(handle);
                     return None;
                 }
