@@ -101,8 +101,8 @@ async fn dead(round: &mut Round<'_>) -> Result<(), Failure> {
     waiting.grow_to(LANES, round.start).await?;
     rest(&gateway).await?;
     let began = (gateway.cpu()?, Instant::now());
-    // Chosen: a clock tick of the kernel is then less than a thousandth.
-    tokio::time::sleep(round.effort.time.max(Duration::from_secs(2)) * 5).await;
+    // Chosen: a clock tick of the kernel is then about a five-hundredth.
+    tokio::time::sleep(round.effort.time * 3).await;
     let used = gateway.cpu()?.since(began.0).as_secs_f64() / began.1.elapsed().as_secs_f64();
     let name = format!("{} dead endpoints, idle gateway", with_commas(LANES));
     round.report.add(&name, Unit::Core, used);
