@@ -101,8 +101,8 @@ async fn dead(round: &mut Round<'_>) -> Result<(), Failure> {
     waiting.grow_to(LANES, round.start).await?;
     rest(&gateway).await?;
     let began = (gateway.cpu()?, Instant::now());
-    // Chosen: a clock tick of the kernel is then less than a thousandth.
-    tokio::time::sleep(round.effort.time.max(Duration::from_secs(2)) * 5).await;
+    // Chosen: a clock tick of the kernel is then about a five-hundredth.
+    tokio::time::sleep(round.effort.time * 3).await;
     let used = gateway.cpu()?.since(began.0).as_secs_f64() / began.1.elapsed().as_secs_f64();
     let name = format!("{} dead endpoints, idle gateway", with_commas(LANES));
     round.report.add(&name, Unit::Core, used);
@@ -122,27 +122,13 @@ async fn compare(
     for _ in 0..samples {
         let sample = full.sample(round).await?;
         let after = empty.sample(round).await?;
-        let between = |of: fn(&Sample) -> f64| f64::midpoint(of(&before), of(&after));
-        let figures: [(&str, fn(&Sample) -> f64, Unit); 4] = [
-            ("accepts", |sample| sample.accepts, Unit::PerSecond),
-            ("deliveries", |sample| sample.point.rate, Unit::PerSecond),
-            (
-                "gateway's CPU of an accept",
-                |sample| sample.accept_cpu,
-                Unit::Time,
-            ),
-            (
-                "gateway's CPU of a delivery",
-                |sample| sample.point.gateway.as_secs_f64(),
-                Unit::Time,
-            ),
-        ];
-        for (figure, of, unit) in figures {
+        let around = before.figures().into_iter().zip(after.figures());
+        for ((figure, unit, value), (earlier, later)) in sample.figures().into_iter().zip(around) {
             let figure = format!("{name}, {figure}");
-            let value = of(&sample);
+            let baseline = f64::midpoint(earlier.2, later.2);
             round
                 .report
-                .compare(&figure, unit, value, "empty store", between(of));
+                .compare(&figure, unit, value, "empty store", baseline);
         }
         points.push(sample.point);
         before = after;
@@ -216,6 +202,18 @@ struct Sample {
     /// Seconds of the gateway.
     accept_cpu: f64,
     point: Point,
+}
+
+impl Sample {
+    fn figures(&self) -> [(&'static str, Unit, f64); 4] {
+        let cpu = self.point.gateway.as_secs_f64();
+        [
+            ("accepts", Unit::PerSecond, self.accepts),
+            ("deliveries", Unit::PerSecond, self.point.rate),
+            ("gateway's CPU of an accept", Unit::Time, self.accept_cpu),
+            ("gateway's CPU of a delivery", Unit::Time, cpu),
+        ]
+    }
 }
 
 impl Side {

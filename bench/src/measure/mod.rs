@@ -47,9 +47,9 @@ impl Effort {
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
         sweeps: 1,
-        time: Duration::from_millis(1_500),
-        raw: Duration::from_millis(500),
-        deliveries: 6_000,
+        time: Duration::from_millis(1_300),
+        raw: Duration::from_millis(400),
+        deliveries: 5_000,
         calls: 2_000,
         backlogs: &[0, 10_000, 100_000],
     };

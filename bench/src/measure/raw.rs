@@ -23,7 +23,7 @@ pub(crate) struct Raw {
 }
 
 impl Round<'_> {
-    /// Measured right before what is compared with it, unless it just was.
+    /// Measured right before the first of several that are compared with it.
     pub(super) async fn raw_before(&mut self) -> Result<(), Failure> {
         self.raw = Some(measure(self).await?);
         Ok(())

@@ -26,7 +26,7 @@ pub struct Config {
     /// Deliveries that one lane holds in memory; more wait in the store.
     pub lane_window: usize,
     /// Deliveries that all lanes hold in memory, some 150 bytes each. The fewer of these places are free, the
-    /// fewer a lane may take.
+    /// fewer a lane may take; a few it may always.
     pub lanes_total: usize,
     /// Lanes without work whose concurrency is remembered.
     pub idle_lanes: usize,

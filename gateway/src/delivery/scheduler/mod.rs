@@ -114,9 +114,9 @@ impl Scheduler {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
-                let free = self.free();
+                let waiting = self.waiting;
                 let (lane, limits) = self.lane(spec);
-                let window = share::window(limits, free, lane.concurrency());
+                let window = share::window(limits, waiting, lane.concurrency());
                 lane.deliver(now, item, window, actions);
                 self.touch(now, id);
             }
@@ -206,9 +206,8 @@ impl Scheduler {
         while self.refilling < self.limits.refills
             && let Some(id) = self.refills.pop_front()
         {
-            let free = self.free();
             if let Some(lane) = self.lanes.get_mut(&id)
-                && let window = share::window(&self.limits, free, lane.concurrency())
+                && let window = share::window(&self.limits, self.waiting, lane.concurrency())
                 && let Some(refill) = lane.start_refill(now, window)
             {
                 self.refilling += 1;
@@ -232,11 +231,6 @@ impl Scheduler {
     pub(crate) fn backlog(&self) -> (usize, Option<Timestamp>) {
         let oldest = self.lanes.values().filter_map(Lane::oldest_due).min();
         (self.waiting, oldest)
-    }
-
-    /// Deliveries that still fit in memory.
-    fn free(&self) -> usize {
-        self.limits.total.saturating_sub(self.waiting)
     }
 
     /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
@@ -274,7 +268,6 @@ impl Scheduler {
     /// After every change of a lane: counts what it holds, gives it its place in the ring, its timer, its place
     /// among those that want parked deliveries, or among the idle.
     fn touch(&mut self, now: Timestamp, id: EndpointId) {
-        let free = self.free();
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
@@ -297,7 +290,10 @@ impl Scheduler {
         if lane.circuit_news() {
             self.circuit_news.push(id);
         }
-        if lane.wants_refill(now, share::window(&self.limits, free, lane.concurrency())) {
+        if lane.wants_refill(
+            now,
+            share::window(&self.limits, self.waiting, lane.concurrency()),
+        ) {
             lane.refill_queued = true;
             self.refills.push_back(id);
         }
