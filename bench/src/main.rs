@@ -55,7 +55,7 @@ struct Arguments {
     /// Write the tables to `RESULTS.md` in this folder, and the plots beside it
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Only these: accept, deliver, latency, plugin, sweep, backlog
+    /// Only these: accept, deliver, latency, plugin, sweep, fairness, backlog
     only: Vec<String>,
 }
 

@@ -73,11 +73,14 @@ impl Receiver {
     /// Waits for so many requests in all.
     pub(crate) async fn wait_for(&self, goal: u64, limit: Duration) -> Result<(), Failure> {
         self.shared.goal.store(goal, Ordering::SeqCst);
-        // After the goal is set: a request in between has announced nothing.
-        if self.count() >= goal {
-            return Ok(());
-        }
-        tokio::time::timeout(limit, self.shared.reached.notified())
+        let reached = async {
+            // The count is looked at after the goal is set: a request in between has announced nothing. And again
+            // after each announcement, which may have been of an earlier goal.
+            while self.count() < goal {
+                self.shared.reached.notified().await;
+            }
+        };
+        tokio::time::timeout(limit, reached)
             .await
             .map_err(|_| Failure::Lost {
                 expected: goal,

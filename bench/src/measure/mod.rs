@@ -5,12 +5,14 @@
 //! - `plugin`, `accept`, `deliver`, `latency`: the gateway alone with its work
 //! - `sweep`: against the number of endpoints and the size of a payload
 //! - `backlog`: beside a million deliveries that wait, and against their number
+//! - `fairness`: a healthy endpoint beside neighbours of several kinds
 //! - `flow`: what one tenant's deliveries are measured with
 
 mod accept;
 mod backlog;
 mod deliver;
 mod disk;
+mod fairness;
 mod flow;
 mod latency;
 mod plugin;
@@ -101,6 +103,9 @@ impl Round<'_> {
         }
         if wanted("sweep") && self.number < self.effort.sweeps {
             sweep::run(self).await?;
+        }
+        if wanted("fairness") {
+            fairness::run(self).await?;
         }
         // Takes minutes to build, so it is built once and measured several times.
         if wanted("backlog") && self.number == 0 {

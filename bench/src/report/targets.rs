@@ -13,6 +13,8 @@ struct Target {
 enum Goal {
     /// The ratio to the baseline is at least the first; the second is what to go on toward.
     Ratio(f64, Option<f64>),
+    /// The ratio to the baseline is at most this.
+    RatioBelow(f64),
     /// In the figure's own unit.
     Below(f64),
 }
@@ -24,6 +26,14 @@ const TARGETS: &[Target] = &[
     below("half rate, accept, p50", 0.003),
     below("half rate, accept, p99", 0.015),
     below("half rate, end to end, p50", 0.010),
+    delivered("healthy beside dead and failing endpoints of its own tenant, delivered"),
+    slower("healthy beside dead and failing endpoints of its own tenant, p99"),
+    delivered("healthy beside those of another tenant, delivered"),
+    slower("healthy beside those of another tenant, p99"),
+    delivered("healthy beside a hundredfold tenant, delivered"),
+    slower("healthy beside a hundredfold tenant, p99"),
+    delivered("healthy beside a tenant whose plugin loops, delivered"),
+    slower("healthy beside a tenant whose plugin loops, p99"),
     below("1,000,000 waiting, memory", 300e6),
     ratio("1,000,000 waiting, accepts", 0.8, None),
     ratio("1,000,000 waiting, deliveries", 0.8, None),
@@ -51,6 +61,19 @@ const fn ratio(figure: &'static str, least: f64, beyond: Option<f64>) -> Target 
     }
 }
 
+/// Of what it is offered.
+const fn delivered(figure: &'static str) -> Target {
+    ratio(figure, 0.9, None)
+}
+
+/// Than alone.
+const fn slower(figure: &'static str) -> Target {
+    Target {
+        figure,
+        goal: Goal::RatioBelow(2.0),
+    }
+}
+
 const fn below(figure: &'static str, most: f64) -> Target {
     Target {
         figure,
@@ -73,6 +96,10 @@ pub(super) fn table(figures: &[Figure]) -> String {
                 format!("at most {}", written(found.unit, most)),
                 value <= most,
             ),
+            Goal::RatioBelow(most) => {
+                let reached = found.ratio().unwrap_or(f64::NAN);
+                (format!("at most {most:.2}"), reached <= most)
+            }
             Goal::Ratio(least, beyond) => {
                 let then = cell(beyond, |beyond| format!(", then {beyond:.2}"));
                 let reached = found.ratio().unwrap_or(f64::NAN);
