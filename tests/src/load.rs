@@ -24,8 +24,8 @@ const SENDERS: u64 = 8;
 /// Longest filling: with what is around it just below a mebibyte, the longest message that a gateway takes.
 const LONGEST: usize = (1 << 20) - 1024;
 
-/// The payload of this number.
-fn payload(number: u64) -> String {
+/// The payload of this number, with a filling of at most so many bytes.
+fn payload(number: u64, longest: usize) -> String {
     // Small ones, now and then one of many chunks, and the longest.
     let filling = match number {
         n if n % 19 == 7 => LONGEST,
@@ -34,7 +34,7 @@ fn payload(number: u64) -> String {
     };
     format!(
         r#"{{"number":{number},"filling":"{}"}}"#,
-        "x".repeat(filling)
+        "x".repeat(filling.min(longest))
     )
 }
 
@@ -52,8 +52,10 @@ struct Arrival {
     times: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Arrivals {
+    /// Bytes of the longest filling.
+    longest: usize,
     by_number: Mutex<HashMap<u64, Arrival>>,
     /// What no receiver should ever get.
     wrong: Mutex<Vec<String>>,
@@ -62,7 +64,7 @@ struct Arrivals {
 
 /// Takes everything and checks it byte by byte.
 #[derive(Debug)]
-pub struct Sink {
+struct Sink {
     addr: SocketAddr,
     arrivals: Arc<Arrivals>,
     server: tokio::task::JoinHandle<()>,
@@ -73,14 +75,19 @@ impl Sink {
     ///
     /// # Panics
     /// When there is none.
-    pub async fn start() -> Self {
+    async fn start(longest: usize) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("a free port");
         let addr = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let arrivals = Arc::new(Arrivals::default());
+        let arrivals = Arc::new(Arrivals {
+            longest,
+            by_number: Mutex::default(),
+            wrong: Mutex::default(),
+            count: watch::Sender::new(0),
+        });
         let router = axum::Router::new()
             .fallback(take)
             .layer(DefaultBodyLimit::disable())
@@ -98,7 +105,7 @@ impl Sink {
     }
 
     /// Where it listens.
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://{}/hook", self.addr)
     }
 }
@@ -121,7 +128,7 @@ async fn take(
         wrong.push(what);
     };
     match number_of(&body) {
-        Some(number) if body == payload(number).as_bytes() => {
+        Some(number) if body == payload(number, arrivals.longest).as_bytes() => {
             let mut all = arrivals.by_number.lock().expect("no test panics with it");
             let arrival = all.entry(number).or_insert_with(|| Arrival {
                 id: id.clone(),
@@ -148,11 +155,20 @@ struct Sent {
 }
 
 /// Sends until told to stop; a request that fails is not repeated.
-async fn send(client: Client, path: String, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Sent {
+async fn send(
+    client: Client,
+    path: String,
+    longest: usize,
+    next: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) -> Sent {
     let mut sent = Sent::default();
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let body = format!(r#"{{"eventType":"load","payload":{}}}"#, payload(number));
+        let body = format!(
+            r#"{{"eventType":"load","payload":{}}}"#,
+            payload(number, longest)
+        );
         sent.numbers.insert(number);
         let headers = [("content-type", "application/json")];
         let request = client.try_raw(Method::POST, &path, &headers, Some(body.into()));
@@ -191,9 +207,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// A tenant whose one endpoint is a [`Sink`].
+    /// A tenant whose one endpoint checks every byte.
     pub async fn new(tenant: Tenant) -> Self {
-        let sink = Sink::start().await;
+        Self::up_to(LONGEST, tenant).await
+    }
+
+    /// The same with messages that are hardly longer than so many bytes.
+    pub async fn up_to(longest: usize, tenant: Tenant) -> Self {
+        let sink = Sink::start(longest).await;
         let endpoint = tenant.endpoint(&sink.url()).await;
         Self {
             tenant,
@@ -219,7 +240,8 @@ impl Load {
         for _ in 0..SENDERS {
             let (client, path) = (self.tenant.client.clone(), self.tenant.path("/msg"));
             let (next, stop) = (Arc::clone(&self.next), Arc::clone(&stop));
-            senders.spawn(send(client, path, next, stop));
+            let longest = self.sink.arrivals.longest;
+            senders.spawn(send(client, path, longest, next, stop));
         }
         let result = fault().await;
         stop.store(true, Ordering::Relaxed);

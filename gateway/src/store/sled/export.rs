@@ -326,7 +326,6 @@ pub(super) fn import(
     }
     alone(Box::new(|group| {
         group.delete(keys::META_IMPORTING);
-        group.catch_up()?;
         Ok(0)
     }))?;
     answer
@@ -365,6 +364,7 @@ fn put_all(
         for (key, value) in rows {
             match value {
                 _ if is_own(&key) => {}
+                Some(value) if key == keys::META_SEQ => group.go_on_behind(&value),
                 Some(value) => group.put(key, value),
                 None => group.delete(key),
             }

@@ -352,12 +352,10 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Goes on behind the highest number that the tree has, after rows came in from elsewhere.
-    pub(super) fn catch_up(&mut self) -> Result<(), StoreError> {
-        let highest = self.get(keys::META_SEQ)?;
-        let highest = highest.and_then(|value| keys::read_seq(&value, 0));
-        self.seq = self.seq.max(highest.map_or(0, |seq| seq.0));
-        Ok(())
+    /// Goes on behind this number, which rows that come from elsewhere have used.
+    pub(super) fn go_on_behind(&mut self, highest: &[u8]) {
+        let highest = keys::read_seq(highest, 0).map_or(0, |seq| seq.0);
+        self.seq = self.seq.max(highest);
     }
 
     /// Everything that is to be written, with the rows that belong to the group as a whole.
@@ -386,7 +384,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: two in a plain
+    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: three in a plain
     /// life, at pages that were read or written a moment ago.
     fn count(&mut self) -> Result<(), StoreError> {
         // After a fault it is not known which numbers are in use.

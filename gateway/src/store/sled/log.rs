@@ -207,6 +207,8 @@ struct Replay {
     /// Of a batch that is not complete yet, and the number it is complete with.
     held: Vec<Step>,
     until: Option<u64>,
+    /// Something of this batch could not be read.
+    gap: bool,
     unreadable: usize,
 }
 
@@ -223,6 +225,7 @@ impl Replay {
                     .find(|at| Message::read(segment, *at, Some(number)).is_some());
                 let Some(next) = next else { return };
                 self.unreadable += 1;
+                self.gap = self.until.is_some();
                 at = next;
                 continue;
             };
@@ -236,6 +239,9 @@ impl Replay {
     }
 
     fn message(&mut self, message: &Message<'_>, offset: u64, last_byte: u64) {
+        if self.until.is_some_and(|until| last_byte > until) {
+            self.apply_held();
+        }
         if message.kind == BATCH {
             let until = message.body.try_into().map(u64::from_le_bytes);
             self.until = until.ok();
@@ -246,12 +252,21 @@ impl Replay {
         {
             self.held.push(step);
         }
-        // A batch counts whole or not at all.
-        if self.until.is_none_or(|until| last_byte >= until) {
-            self.until = None;
-            for step in std::mem::take(&mut self.held) {
-                self.apply(step);
-            }
+        // A batch counts whole or not at all. One with a gap was damaged later if something comes after it, and
+        // was never completed if nothing does.
+        if self
+            .until
+            .is_none_or(|until| last_byte >= until && !self.gap)
+        {
+            self.apply_held();
+        }
+    }
+
+    fn apply_held(&mut self) {
+        self.until = None;
+        self.gap = false;
+        for step in std::mem::take(&mut self.held) {
+            self.apply(step);
         }
     }
 

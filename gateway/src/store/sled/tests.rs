@@ -572,7 +572,7 @@ async fn an_attempt_that_is_recorded_again_after_a_fault_is_listed_once() {
     for _ in 0..2 {
         store.break_next_sync();
         store.record(&lease, outcomes.clone()).await.unwrap_err();
-        // The second time no number is new, so nothing surfaces.
+        // Nothing that surfaces is a message.
         while store.writable().is_err() {
             tokio::task::yield_now().await;
         }
