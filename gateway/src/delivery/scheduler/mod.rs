@@ -3,12 +3,12 @@
 //! holds identifiers only, never a payload.
 //!
 //! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
-//! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
+//! - `lane`: the deliveries waiting for one endpoint, in memory and in the store, in order where asked
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
 //! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
 //!
-//! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
-//! asks for it once its window is half empty; the same way it asks for retries when their time has come.
+//! A lane holds a window of deliveries. What does not fit waits in the store for its turn, and the lane asks
+//! for it once its window is half empty; apart from that it asks for retries when their time has come.
 
 mod action;
 mod concurrency;
@@ -72,6 +72,8 @@ pub(crate) struct Scheduler {
     refilling: usize,
     /// Lanes that ran out of work, the longest idle first.
     idle: VecDeque<EndpointId>,
+    /// Fan-out has handed over what the outbox held at the start.
+    caught_up: bool,
 }
 
 impl Scheduler {
@@ -84,6 +86,7 @@ impl Scheduler {
             refills: VecDeque::new(),
             refilling: 0,
             idle: VecDeque::new(),
+            caught_up: false,
         }
     }
 
@@ -92,13 +95,13 @@ impl Scheduler {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
-                let window = self.limits.window;
-                self.lane(spec).deliver(now, item, window, actions);
+                self.lane(spec).deliver(now, item, actions);
                 self.touch(now, id);
             }
+            Input::CaughtUp => self.caught_up(now),
             Input::Open(spec, due) => {
                 let id = spec.endpoint;
-                self.lane(spec).note_parked(due, Seq(0));
+                self.lane(spec).open(due);
                 self.touch(now, id);
             }
             Input::Changed(spec) => {
@@ -181,7 +184,7 @@ impl Scheduler {
             && let Some(id) = self.refills.pop_front()
         {
             if let Some(lane) = self.lanes.get_mut(&id)
-                && let Some(refill) = lane.start_refill(now, self.limits.window)
+                && let Some(refill) = lane.start_refill(now)
             {
                 self.refilling += 1;
                 actions.push(Action::Refill(refill));
@@ -205,13 +208,24 @@ impl Scheduler {
 
     /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
     fn lane(&mut self, spec: LaneSpec) -> &mut Lane {
-        let limits = &self.limits;
+        let (limits, caught_up) = (&self.limits, self.caught_up);
         let lane = self
             .lanes
             .entry(spec.endpoint)
-            .or_insert_with(|| Lane::new(spec.clone(), limits));
+            .or_insert_with(|| Lane::new(spec.clone(), limits, caught_up));
         lane.learn(spec);
         lane
+    }
+
+    fn caught_up(&mut self, now: Timestamp) {
+        self.caught_up = true;
+        let lanes: Vec<EndpointId> = self.lanes.keys().copied().collect();
+        for id in lanes {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.caught_up = true;
+            }
+            self.touch(now, id);
+        }
     }
 
     fn finished(
@@ -250,7 +264,7 @@ impl Scheduler {
             }
             lane.timer = timer;
         }
-        if lane.wants_refill(now, self.limits.window) {
+        if lane.wants_refill(now) {
             lane.refill_queued = true;
             self.refills.push_back(id);
         }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::delivery::ticket::Ticket;
-use crate::domain::{ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Trigger};
+use crate::domain::{ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Trigger};
 
 const START: u64 = 1_000_000_000_000;
 /// How long the simulated store takes to write or read.
@@ -48,6 +48,7 @@ fn spec(org: u32, app: u32, lane: u32) -> LaneSpec {
         app: ApplicationId::from_bytes(bytes(app, 2)),
         org: OrganizationId::from_bytes(bytes(org, 3)),
         rate: None,
+        order: DeliveryOrder::Free,
         paused: false,
         disabled: false,
         failing_since: None,
