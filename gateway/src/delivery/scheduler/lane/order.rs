@@ -8,6 +8,9 @@
 //! they came, so a crash that loses the first one's loses both, and both are sent again, in order. Of anything
 //! else only the row says what it means, so the row is waited for.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use super::parked::{Reading, What};
@@ -106,11 +109,6 @@ impl Lane {
         if let Some(fifo) = &mut self.fifo {
             fifo.survey = to;
         }
-    }
-
-    /// Rows of this lane that are being written or tried by hand, as far as it knows.
-    pub(super) fn undecided(&self) -> usize {
-        self.fifo.as_ref().map_or(0, |fifo| fifo.undecided.len())
     }
 
     /// How many may be under way.

@@ -48,7 +48,9 @@ impl Lane {
             return;
         }
         if due == DeliveryState::IN_TURN {
-            self.note_turn(Seq(0));
+            self.behind = true;
+            self.read_to = Seq(0);
+            self.read_from_start();
         }
         self.note_due(due, Seq(0));
     }
@@ -108,11 +110,8 @@ impl Lane {
             return self.note_due(due, message);
         }
         match self.place(now, row, had_place) {
-            Place::Turn if self.takes(message) && !self.spec.paused => {
-                self.hold(Item::of_row(row, due));
-            }
-            Place::Turn => self.note_turn(message),
-            Place::Head => {
+            Place::Turn if self.spec.paused || !self.takes(message) => self.note_turn(message),
+            Place::Turn | Place::Head => {
                 self.hold(Item::of_row(row, due));
                 self.trim(actions);
             }
@@ -164,14 +163,18 @@ impl Lane {
             return None;
         }
         // What is read may have to be written to be in order.
-        let keeps_up = self.undecided() < self.window;
+        let keeps_up = self.held.len().saturating_sub(self.window_len()) < self.window;
         match self.survey() {
             Survey::Turns => return Some(What::Turns),
             Survey::Timed(_) => return keeps_up.then_some(What::Survey),
             Survey::Done => {}
         }
         let (first, room) = (self.first.len(), self.first_room());
-        if has_due && keeps_up && first <= room && self.again_len() <= self.again_room() / 2 {
+        let has_room = match self.fifo {
+            Some(_) => keeps_up,
+            None => first <= room,
+        };
+        if has_due && has_room && self.again_len() <= self.again_room() / 2 {
             return Some(What::Due);
         }
         let is_next_stored = self.fifo.is_some() && {
