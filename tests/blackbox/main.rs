@@ -10,6 +10,7 @@ mod crash;
 mod docs;
 mod endpoints;
 mod errors;
+mod fifo;
 mod hostile;
 mod idempotency;
 mod operate;

@@ -18,12 +18,12 @@ use super::health::Health;
 use super::rate::Rate;
 use super::tree::Turn;
 use super::{Action, Item, LaneSpec, Limits, Reply};
-use order::Fifo;
-use parked::Reading;
 use crate::domain::{
     ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp,
     Trigger,
 };
+use order::Fifo;
+use parked::Reading;
 
 /// The part of the window that is kept for retries and tries by hand, so that new deliveries find room however
 /// many wait to be tried again. Chosen: a little more than the share of starts that retries get.
@@ -233,12 +233,7 @@ impl Lane {
 
     // --- deliveries come ---------------------------------------------------------------------------
 
-    pub(super) fn deliver(
-        &mut self,
-        now: Timestamp,
-        item: Item,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn deliver(&mut self, now: Timestamp, item: Item, actions: &mut Vec<Action>) {
         match self.held.get(&item.message) {
             None => {}
             Some(Held::Waiting) => {

@@ -158,9 +158,9 @@ impl Lane {
             self.next_due,
             self.read_after,
         ]
-            .into_iter()
-            .flatten()
-            .filter(ahead)
-            .min()
+        .into_iter()
+        .flatten()
+        .filter(ahead)
+        .min()
     }
 }

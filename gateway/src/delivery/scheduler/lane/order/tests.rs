@@ -194,7 +194,9 @@ impl World {
     }
 
     fn hand_over(&mut self, second: bool) {
-        if second && let (Some(Some(_)), Some(Some(_))) = (self.fan_out.front(), self.fan_out.get(1)) {
+        if second
+            && let (Some(Some(_)), Some(Some(_))) = (self.fan_out.front(), self.fan_out.get(1))
+        {
             self.fan_out.swap(0, 1);
         }
         match self.fan_out.pop_front() {
@@ -273,11 +275,18 @@ impl World {
         parked.sort_unstable();
         parked.retain(|place| refill.after.is_none_or(|after| *place > after));
         let is_due = |place: &&(Timestamp, Seq)| place.0 <= refill.until;
-        let due: Vec<_> = parked.iter().take_while(is_due).take(refill.limit).collect();
+        let due: Vec<_> = parked
+            .iter()
+            .take_while(is_due)
+            .take(refill.limit)
+            .collect();
         let refilled = Refilled {
             full: due.len() == refill.limit,
             next_due: parked.get(due.len()).map(|place| place.0),
-            rows: due.iter().map(|place| self.rows[&place.1].clone()).collect(),
+            rows: due
+                .iter()
+                .map(|place| self.rows[&place.1].clone())
+                .collect(),
         };
         self.told.push_back(Input::Refilled(refill.lane, refilled));
     }
@@ -326,9 +335,16 @@ impl World {
             truth.skipped |= self.outbox.contains(seq) && self.rows.contains_key(seq);
         }
         self.outbox.retain(|seq| !self.rows.contains_key(seq));
-        self.fan_out = self.outbox.iter().copied().map(Some).chain([None]).collect();
+        self.fan_out = self
+            .outbox
+            .iter()
+            .copied()
+            .map(Some)
+            .chain([None])
+            .collect();
         if let Some((earliest, _)) = self.rows.values().filter_map(due_of).min() {
-            self.told.push_back(Input::Open(self.spec.clone(), earliest));
+            self.told
+                .push_back(Input::Open(self.spec.clone(), earliest));
         }
     }
 
@@ -389,20 +405,39 @@ impl World {
         }
     }
 
-    /// Everybody behaves from now on.
-    fn settle_all(&mut self) {
-        self.change(|spec| (spec.paused, spec.disabled) = (false, false));
+    /// Everything happens that needs no time and no receiver.
+    fn goes_on(&mut self) {
         for _ in 0..100_000 {
             if !self.fan_out.is_empty() {
                 self.hand_over(false);
-            } else if !self.running.is_empty() {
-                self.end(End::Success);
             } else if !self.recorder.is_empty() {
                 self.commit(1);
             } else if !self.told.is_empty() {
                 self.happens(Event::Tell { second: false });
             } else if !self.reads.is_empty() {
                 self.read(false);
+            } else {
+                return;
+            }
+        }
+        panic!("it goes round in circles");
+    }
+
+    /// The message under way, which succeeds.
+    fn next(&mut self) -> Option<Seq> {
+        self.goes_on();
+        let next = self.running.first().map(|item| item.message);
+        self.end(End::Success);
+        next
+    }
+
+    /// Everybody behaves from now on.
+    fn settle_all(&mut self) {
+        self.change(|spec| (spec.paused, spec.disabled) = (false, false));
+        for _ in 0..100_000 {
+            self.goes_on();
+            if !self.running.is_empty() {
+                self.end(End::Success);
             } else if let Some(wake) = self.scheduler.next_wake() {
                 self.now = self.now.max(wake);
                 self.advance();
@@ -412,8 +447,16 @@ impl World {
         }
         let waiting: Vec<_> = self.rows.values().filter_map(due_of).collect();
         assert!(waiting.is_empty(), "stuck: {} rows", waiting.len());
-        assert!(self.outbox.is_empty(), "lost: {} entries", self.outbox.len());
-        let unsettled: Vec<_> = self.truth.iter().filter(|(_, truth)| !truth.settled).collect();
+        assert!(
+            self.outbox.is_empty(),
+            "lost: {} entries",
+            self.outbox.len()
+        );
+        let unsettled: Vec<_> = self
+            .truth
+            .iter()
+            .filter(|(_, truth)| !truth.settled)
+            .collect();
         assert!(unsettled.is_empty(), "lost: {}", unsettled.len());
     }
 }
@@ -504,4 +547,69 @@ proptest! {
     ) {
         play(window, order, events);
     }
+}
+
+#[test]
+fn what_a_moment_was_asked_for_takes_its_place_at_that_moment() {
+    let mut world = World::new(8, DeliveryOrder::Fifo { skip_after: None });
+    for later in [5, 0, 0, 0] {
+        world.post(later);
+    }
+    assert_eq!(world.next(), Some(Seq(2)));
+    assert_eq!(world.next(), Some(Seq(3)));
+    world.goes_on();
+    world.happens(Event::Wait(6));
+    world.post(0);
+    assert_eq!(world.next(), Some(Seq(4)), "under way already");
+    assert_eq!(world.next(), Some(Seq(1)));
+    assert_eq!(world.next(), Some(Seq(5)));
+}
+
+#[test]
+fn a_try_by_hand_goes_first_and_a_failed_one_takes_its_place_again() {
+    let mut world = World::new(8, DeliveryOrder::Fifo { skip_after: None });
+    for _ in 0..4 {
+        world.post(0);
+    }
+    world.goes_on();
+    world.resend(2);
+    world.goes_on();
+    assert_eq!(world.next(), Some(Seq(1)));
+    world.goes_on();
+    assert_eq!(world.running[0].message, Seq(3), "by hand");
+    world.end(End::Failure);
+    assert_eq!(world.next(), Some(Seq(2)));
+    assert_eq!(world.next(), Some(Seq(3)));
+    assert_eq!(world.next(), Some(Seq(4)));
+}
+
+#[test]
+fn a_mended_plugin_lets_the_head_go_at_once() {
+    let mut world = World::new(8, DeliveryOrder::Fifo { skip_after: None });
+    for _ in 0..2 {
+        world.post(0);
+    }
+    world.goes_on();
+    world.end(End::NotSent);
+    world.goes_on();
+    assert!(world.running.is_empty(), "it waits for its time");
+    world.heal();
+    assert_eq!(world.next(), Some(Seq(1)));
+    assert_eq!(world.next(), Some(Seq(2)));
+}
+
+#[test]
+fn a_success_need_not_be_on_disk_for_the_next_one_to_go() {
+    let mut world = World::new(8, DeliveryOrder::Fifo { skip_after: None });
+    for _ in 0..2 {
+        world.post(0);
+    }
+    world.goes_on();
+    world.end(End::Success);
+    world.happens(Event::Tell { second: false });
+    assert_eq!(world.recorder.len(), 1);
+    assert_eq!(world.running[0].message, Seq(2));
+    world.crash();
+    assert_eq!(world.next(), Some(Seq(1)));
+    assert_eq!(world.next(), Some(Seq(2)));
 }
