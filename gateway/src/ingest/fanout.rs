@@ -194,24 +194,23 @@ impl FanOut {
         numbers: RangeInclusive<Seq>,
         arrived: &mut Vec<Message>,
     ) -> Result<(), Stopped> {
-        let missed = self.shared.missed.lock().split_off(0);
+        let is_before = |seq: Seq| seq < *numbers.start();
+        let missed: VecDeque<Seq> = {
+            let mut missed = self.shared.missed.lock();
+            let (before, rest) = missed.drain(..).partition(|seq| is_before(*seq));
+            *missed = rest;
+            before
+        };
         while let Ok(message) = self.queue.try_recv() {
             arrived.push(message);
         }
-        for message in arrived.extract_if(.., |message| message.seq < *numbers.start()) {
+        for message in arrived.extract_if(.., |message| is_before(message.seq)) {
             self.pass(&message).await?;
         }
-        let (before, after): (VecDeque<_>, VecDeque<_>) =
-            missed.into_iter().partition(|seq| seq < numbers.start());
-        for seq in before {
+        for seq in missed {
             self.pass_missed(seq).await?;
         }
-        self.pass_surfaced(numbers).await?;
-        let mut missed = self.shared.missed.lock();
-        for seq in after.into_iter().rev() {
-            missed.push_front(seq);
-        }
-        Ok(())
+        self.pass_surfaced(numbers).await
     }
 
     async fn pass_surfaced(&mut self, numbers: RangeInclusive<Seq>) -> Result<(), Stopped> {
@@ -236,21 +235,20 @@ impl FanOut {
 
     /// Passes on some of what did not fit into the queue.
     async fn catch_up(&mut self) -> Result<(), Stopped> {
-        let some = {
-            let mut missed = self.shared.missed.lock();
-            if missed.is_empty() {
-                // Only now: all of them have been passed on.
-                self.shared.spills.store(false, Ordering::Release);
-                return Ok(());
+        for _ in 0..BATCH {
+            let seq = {
+                let mut missed = self.shared.missed.lock();
+                let Some(seq) = missed.pop_front() else {
+                    // Only now: the last one has been passed on.
+                    self.shared.spills.store(false, Ordering::Release);
+                    return Ok(());
+                };
+                seq
+            };
+            // What is in the queue fitted into it, so it came before.
+            while let Ok(message) = self.queue.try_recv() {
+                self.pass(&message).await?;
             }
-            let count = missed.len().min(BATCH);
-            missed.drain(..count).collect::<Vec<_>>()
-        };
-        // What is in the queue fitted into it, so it came before.
-        while let Ok(message) = self.queue.try_recv() {
-            self.pass(&message).await?;
-        }
-        for seq in some {
             self.pass_missed(seq).await?;
         }
         self.shared.wake.notify_one();
