@@ -137,24 +137,17 @@ impl FanOut {
         self.lanes.caught_up().await?;
         let mut arrived = Vec::with_capacity(BATCH);
         loop {
-            let surfaced = tokio::select! {
+            tokio::select! {
                 count = self.queue.recv_many(&mut arrived, BATCH) => {
                     if count == 0 {
                         return Err(Stopped);
                     }
-                    None
                 }
-                () = self.shared.wake.notified() => None,
-                numbers = self.store.surfaced() => Some(numbers),
-            };
-            // What is in the queue may have been accepted after that.
-            if let Some(numbers) = surfaced.or_else(|| self.store.surfaced().now_or_never()) {
-                self.surface(numbers, &mut arrived).await?;
+                () = self.shared.wake.notified() => {}
+                numbers = self.store.surfaced() => self.surface(numbers, &mut arrived).await?,
             }
-            for message in arrived.drain(..) {
-                self.pass(&message).await?;
-            }
-            self.catch_up().await?;
+            self.pass_arrived(&mut arrived).await?;
+            self.catch_up(&mut arrived).await?;
         }
     }
 
@@ -233,23 +226,42 @@ impl FanOut {
         }
     }
 
+    /// Passes on what has arrived, after what surfaced before it was accepted.
+    async fn pass_arrived(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
+        while let Some(numbers) = self.store.surfaced().now_or_never() {
+            self.surface(numbers, arrived).await?;
+        }
+        for message in arrived.drain(..) {
+            self.pass(&message).await?;
+        }
+        Ok(())
+    }
+
     /// Passes on some of what did not fit into the queue.
-    async fn catch_up(&mut self) -> Result<(), Stopped> {
+    async fn catch_up(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
         for _ in 0..BATCH {
-            let seq = {
-                let mut missed = self.shared.missed.lock();
-                let Some(seq) = missed.pop_front() else {
+            let next = {
+                let missed = self.shared.missed.lock();
+                if missed.is_empty() {
                     // Only now: the last one has been passed on.
                     self.shared.spills.store(false, Ordering::Release);
                     return Ok(());
-                };
-                seq
+                }
+                missed.front().copied()
             };
             // What is in the queue fitted into it, so it came before.
             while let Ok(message) = self.queue.try_recv() {
-                self.pass(&message).await?;
+                arrived.push(message);
             }
-            self.pass_missed(seq).await?;
+            self.pass_arrived(arrived).await?;
+            // Unless it went before something that surfaced.
+            let first = {
+                let mut missed = self.shared.missed.lock();
+                missed.pop_front_if(|seq| Some(*seq) == next)
+            };
+            if let Some(seq) = first {
+                self.pass_missed(seq).await?;
+            }
         }
         self.shared.wake.notify_one();
         Ok(())
