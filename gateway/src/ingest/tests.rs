@@ -8,10 +8,7 @@ use futures_util::FutureExt as _;
 use super::IngestError;
 use crate::delivery::tests::faulty::{FaultyStore, over_faulty_store};
 use crate::delivery::tests::rig::{Receiver, Rig, Setup};
-use crate::domain::{
-    Clock, DeliveryOrder, Digest, Endpoint, Message, MessageId, NewMessage, SystemClock, Timestamp,
-    Uid,
-};
+use crate::domain::{Clock, Digest, Message, MessageId, NewMessage, SystemClock, Timestamp, Uid};
 use crate::metrics::Metrics;
 use crate::store::sled::{SledConfig, SledStore};
 use crate::store::{IdempotencyRecord, Store, StoreError};
@@ -225,10 +222,6 @@ async fn a_message_that_a_fault_left_behind_is_delivered() {
     assert_eq!(receiver.next().await.body, "after");
     rig.stop().await;
     assert!(receiver.unseen().await.is_none(), "each once");
-}
-
-fn in_order(endpoint: &mut Endpoint) {
-    endpoint.order = DeliveryOrder::Fifo { skip_after: None };
 }
 
 /// A gateway whose fan-out stands still at the first of five messages sent at once, since it did not fit into

@@ -267,24 +267,32 @@ impl Lane {
     // --- deliveries come ---------------------------------------------------------------------------
 
     pub(super) fn deliver(&mut self, now: Timestamp, item: Item, actions: &mut Vec<Action>) {
-        match self.held.get(&item.message) {
+        let (message, has_place) = (item.message, item.due <= now);
+        match self.held.get(&message) {
             None => {}
             Some(Held::Waiting) => {
-                if let Some(waiting) = self.queued(item.message) {
+                let waiting = self.queued(message);
+                let by_hand = waiting.is_some_and(|waiting| {
                     waiting.join(item);
+                    waiting.trigger == Trigger::Manual
+                });
+                if by_hand && has_place {
+                    self.keep_place(message);
                 }
                 return;
             }
             Some(_) => {
-                self.keep_place(item.message);
-                self.late.entry(item.message).or_insert(item);
+                if has_place {
+                    self.keep_place(message);
+                }
+                self.late.entry(message).or_insert(item);
                 return;
             }
         }
         if self.closed.is_some() {
             return self.settle(item, actions);
         }
-        if item.due > now {
+        if !has_place {
             let (due, trigger) = (item.due, Trigger::Scheduled);
             return self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
         }
@@ -426,6 +434,8 @@ impl Lane {
     /// It has nothing to deliver, now or later.
     fn is_spent(&self) -> bool {
         self.held.is_empty()
+            // Its record may have overtaken the end of an attempt.
+            && self.in_flight == 0
             && self.next_due.is_none()
             && (self.closed.is_some() || !self.behind && self.is_surveyed())
             && self.refill.is_none()
