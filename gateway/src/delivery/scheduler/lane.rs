@@ -208,7 +208,8 @@ impl Lane {
         if reordered || (was_closed && !is_closed) {
             self.start_over();
         }
-        let may_be_parked = self.next_due.is_some() || self.behind || self.refill.is_some();
+        let may_be_parked =
+            self.next_due.is_some() || self.behind || self.refill.is_some() || !self.is_surveyed();
         if is_closed && !was_closed && may_be_parked {
             // All parked ones fail now, whenever they are due.
             self.read_from_start();

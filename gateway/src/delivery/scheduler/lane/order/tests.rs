@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::delivery::scheduler::{
-    Action, CircuitLimits, Feedback, Input, LaneSpec, Limits, Refill, Refilled, Scheduler,
-    SilenceLimits, Start,
+    Action, CircuitLimits, Feedback, Input, LaneSpec, Limits, OpenCircuit, Refill, Refilled,
+    Scheduler, SilenceLimits, Start,
 };
 use crate::delivery::ticket::Ticket;
 use crate::domain::{ApplicationId, EndpointId, OrganizationId};
@@ -98,6 +98,7 @@ struct World {
     recorder: VecDeque<(DeliveryRow, Option<Arc<Ticket>>)>,
     told: VecDeque<Input>,
     reads: VecDeque<Refill>,
+    circuit: Option<OpenCircuit>,
 }
 
 fn limits(window: usize) -> Limits {
@@ -154,6 +155,7 @@ impl World {
             recorder: VecDeque::new(),
             told: VecDeque::new(),
             reads: VecDeque::new(),
+            circuit: None,
         }
     }
 
@@ -339,6 +341,7 @@ impl World {
         self.recorder.clear();
         self.told.clear();
         self.reads.clear();
+        self.circuit = None;
         for (seq, truth) in &mut self.truth {
             truth.handed = true;
             // Asked for by hand before fan-out came: its row says no more than that.
@@ -387,7 +390,8 @@ impl World {
                 }
                 Action::Write { row, ticket, .. } => self.recorder.push_back((row, ticket)),
                 Action::Refill(refill) => self.reads.push_back(refill),
-                Action::Health(..) | Action::Circuit(..) => {}
+                Action::Health(..) => {}
+                Action::Circuit(_, circuit) => self.circuit = circuit,
             }
         }
     }
@@ -413,6 +417,10 @@ impl World {
                 item.message
             );
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.circuit.is_some()
     }
 
     /// Everything happens that needs no time and no receiver.
@@ -622,4 +630,63 @@ fn a_success_need_not_be_on_disk_for_the_next_one_to_go() {
     world.crash();
     assert_eq!(world.next(), Some(Seq(1)));
     assert_eq!(world.next(), Some(Seq(2)));
+}
+
+#[test]
+fn what_was_not_looked_through_yet_fails_too_when_the_endpoint_is_disabled() {
+    let mut world = World::new(8, DeliveryOrder::Fifo { skip_after: None });
+    world.post(100);
+    world.goes_on();
+    world.crash();
+    world.happens(Event::Tell { second: false });
+    world.happens(Event::Pause(true));
+    world.happens(Event::Read { fails: false });
+    world.happens(Event::Tell { second: false });
+    world.happens(Event::Disable(true));
+    world.settle_all();
+}
+
+/// One whose receiver has failed so often that its circuit is open; the first is at the head.
+fn spared() -> World {
+    let mut world = World::new(100, DeliveryOrder::Fifo { skip_after: None });
+    for _ in 0..60 {
+        world.post(0);
+    }
+    while !world.is_open() {
+        world.goes_on();
+        if world.running.is_empty() {
+            world.happens(Event::Wait(1));
+        }
+        world.end(End::Failure);
+    }
+    world.goes_on();
+    world
+}
+
+#[test]
+fn the_head_probes_and_the_rest_comes_back_from_the_store_in_order() {
+    let mut world = spared();
+    assert!(world.scheduler.backlog().0 <= 16);
+    assert!(world.running.is_empty());
+    world.happens(Event::Wait(10));
+    assert_eq!(world.running.len(), 1);
+    for seq in 1..=60 {
+        assert_eq!(world.next(), Some(Seq(seq)));
+    }
+    assert!(!world.is_open());
+}
+
+#[test]
+fn what_comes_behind_an_open_circuit_lines_up_behind_what_was_withdrawn() {
+    let mut world = spared();
+    for _ in 0..20 {
+        world.post(0);
+    }
+    world.goes_on();
+    assert!(world.scheduler.backlog().0 <= 16);
+    world.crash();
+    for seq in 1..=80 {
+        world.happens(Event::Wait(20));
+        assert_eq!(world.next(), Some(Seq(seq)));
+    }
 }
