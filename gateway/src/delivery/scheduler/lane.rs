@@ -268,7 +268,7 @@ impl Lane {
     // --- deliveries come ---------------------------------------------------------------------------
 
     pub(super) fn deliver(&mut self, now: Timestamp, item: Item, actions: &mut Vec<Action>) {
-        let (message, has_place) = (item.message, item.due <= now);
+        let (message, has_place, expires) = (item.message, item.due <= now, item.expires);
         match self.held.get(&message) {
             None => {}
             Some(Held::Waiting) => {
@@ -278,13 +278,13 @@ impl Lane {
                     waiting.trigger == Trigger::Manual
                 });
                 if by_hand && has_place {
-                    self.keep_place(message);
+                    self.keep_place(message, expires);
                 }
                 return;
             }
             Some(_) => {
                 if has_place {
-                    self.keep_place(message);
+                    self.keep_place(message, expires);
                 }
                 self.late.entry(message).or_insert(item);
                 return;
@@ -314,7 +314,7 @@ impl Lane {
     }
 
     fn wait_in_store(&mut self, item: Item, actions: &mut Vec<Action>) {
-        self.keep_place(item.message);
+        self.keep_place(item.message, item.expires);
         let (due, trigger) = (DeliveryState::IN_TURN, Trigger::Scheduled);
         self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
     }
@@ -373,7 +373,7 @@ impl Lane {
         actions: &mut Vec<Action>,
     ) {
         if self.keeps_place_by_hand(now, item.tries, item.resume_due) {
-            self.keep_place(item.message);
+            self.keep_place(item.message, item.expires);
         } else {
             self.decided(item.message);
         }
@@ -413,7 +413,7 @@ impl Lane {
         let last = free.len().saturating_sub(1);
         for (place, row) in free.into_iter().enumerate() {
             if self.blocks(&row) {
-                self.keep_place(row.key.message);
+                self.keep_place(row.key.message, None);
             }
             self.held.insert(row.key.message, Held::Recording);
             actions.push(Action::Write {

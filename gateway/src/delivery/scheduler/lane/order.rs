@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::parked::{Reading, What};
 use super::{Held, Lane};
@@ -25,9 +25,16 @@ pub(super) struct Fifo {
     skip_after: Option<u16>,
     /// Have their place in the order and do not wait in it, since they are under way, being written or about
     /// to be tried by hand: none behind them starts.
-    undecided: BTreeSet<Seq>,
+    undecided: BTreeMap<Seq, Kept>,
     /// How far the store was looked through for those that have their place.
     survey: Survey,
+}
+
+/// What its row does not say of one that keeps its place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    /// Too old from then on, where known.
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// Nothing starts before all of the lane's rows were looked at once: the next one may be anywhere among them.
@@ -69,7 +76,9 @@ impl Lane {
                 let on_its_way = self.held.iter().filter(|(_, held)| **held != Held::Waiting);
                 Some(Box::new(Fifo {
                     skip_after,
-                    undecided: on_its_way.map(|(message, _)| *message).collect(),
+                    undecided: on_its_way
+                        .map(|(message, _)| (*message, Kept::default()))
+                        .collect(),
                     survey: Survey::Turns,
                 }))
             }
@@ -129,7 +138,11 @@ impl Lane {
             && fifo.survey == Survey::Done
             && next.due <= now
             && (!self.behind || message <= self.read_to)
-            && fifo.undecided.first().is_none_or(|other| *other > message)
+            && fifo
+                .undecided
+                .keys()
+                .next()
+                .is_none_or(|other| *other > message)
     }
 
     /// When the first one may start that waits for its time at the head of the order.
@@ -201,22 +214,22 @@ impl Lane {
     }
 
     /// None behind this one starts until it is decided.
-    pub(super) fn keep_place(&mut self, message: Seq) {
+    pub(super) fn keep_place(&mut self, message: Seq, expires: Option<Timestamp>) {
         if let Some(fifo) = &mut self.fifo {
-            fifo.undecided.insert(message);
+            let known = fifo.undecided.entry(message).or_default();
+            known.expires = known.expires.or(expires);
         }
     }
 
-    /// It is known what became of this one, or it waits again. True: it kept its place until now.
-    pub(super) fn decided(&mut self, message: Seq) -> bool {
-        let fifo = self.fifo.as_mut();
-        fifo.is_some_and(|fifo| fifo.undecided.remove(&message))
+    /// It is known what became of this one, or it waits again. Some: it kept its place until now.
+    pub(super) fn decided(&mut self, message: Seq) -> Option<Kept> {
+        self.fifo.as_mut()?.undecided.remove(&message)
     }
 
     /// An attempt begins: if in order, none behind it starts.
     pub(super) fn begin(&mut self, item: &Item) {
         if item.trigger == Trigger::Scheduled && !self.is_retry(item) {
-            self.keep_place(item.message);
+            self.keep_place(item.message, item.expires);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::order::{Place, Survey};
+use super::order::{Kept, Place, Survey};
 use super::{Held, Lane};
 use crate::delivery::scheduler::{Action, Item, Limits, Refill, Refilled};
 use crate::domain::{DeliveryRow, DeliveryState, Seq, Timestamp, Trigger};
@@ -97,9 +97,9 @@ impl Lane {
                 reply: None,
             });
         }
-        let had_place = self.decided(message);
+        let kept = self.decided(message);
         if let DeliveryState::Parked { due, .. } = row.state {
-            self.note_parked(now, &row, due, had_place, actions);
+            self.note_parked(now, &row, (due, kept), actions);
         }
     }
 
@@ -107,22 +107,23 @@ impl Lane {
         &mut self,
         now: Timestamp,
         row: &DeliveryRow,
-        due: Timestamp,
-        had_place: bool,
+        (due, kept): (Timestamp, Option<Kept>),
         actions: &mut Vec<Action>,
     ) {
         let message = row.key.message;
         if self.closed.is_some() {
             return self.note_due(due, message);
         }
-        match self.place(now, row, had_place) {
+        match self.place(now, row, kept.is_some()) {
             Place::Turn if self.spec.paused || !self.takes(message) => self.note_turn(message),
             Place::Turn | Place::Head => {
-                self.hold(Item::of_row(row, due));
+                let mut item = Item::of_row(row, due);
+                item.expires = kept.and_then(|kept| kept.expires);
+                self.hold(item);
                 self.trim(actions);
             }
             Place::ByHand => {
-                self.keep_place(message);
+                self.keep_place(message, kept.and_then(|kept| kept.expires));
                 self.wait_for_moment(row, due);
             }
             Place::Due => self.wait_for_moment(row, due),
@@ -328,7 +329,7 @@ impl Lane {
             match self.place(now, row, false) {
                 Place::Head => self.hold(refilled.item(row, due)),
                 Place::ByHand => {
-                    self.keep_place(message);
+                    self.keep_place(message, None);
                     self.note_due(due, message);
                 }
                 Place::Due | Place::Turn if due <= now && self.joins_the_order(row) => {

@@ -1,7 +1,7 @@
 //! One lane of a gateway that crashes, over a store and beside workers that do whatever they may at any moment.
 //! Whatever happens, the lane keeps its order, and everything is settled in the end.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Failed tries after which a delivery fails for good.
 const MOST_TRIES: u16 = 5;
+
+/// How old some may grow.
+const MOST_AGE: Duration = Duration::from_secs(20);
 
 /// How an attempt ends.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,8 @@ enum Event {
     Resend(u64),
     /// A chain was mended: what failed is due.
     Heal,
+    /// Its owner changed the endpoint, so that its circuit probes.
+    Mend,
     /// Killed and started again.
     Crash,
 }
@@ -70,6 +75,8 @@ enum Event {
 #[derive(Debug, Default)]
 struct Truth {
     deliver_at: Option<Timestamp>,
+    /// Too old from then on.
+    expires: Option<Timestamp>,
     /// Fan-out has handed it to the lane as it stands.
     handed: bool,
     /// It once succeeded, failed for good or was dropped.
@@ -120,7 +127,7 @@ fn limits(window: usize) -> Limits {
             spread: SECOND,
         },
         circuit: CircuitLimits {
-            failures: 4,
+            failures: 2,
             first_probe: 2 * SECOND,
             longest_probe: 20 * SECOND,
         },
@@ -183,6 +190,10 @@ impl World {
             Event::Order(order) => self.change(|spec| spec.order = order),
             Event::Resend(which) => self.resend(which),
             Event::Heal => self.heal(),
+            Event::Mend => {
+                let now = self.now;
+                self.change(|spec| spec.changed_at = now);
+            }
             Event::Crash => self.crash(),
         }
     }
@@ -192,6 +203,8 @@ impl World {
         let deliver_at = (later > 0).then(|| self.now.after(Duration::from_secs(later)));
         let truth = Truth {
             deliver_at,
+            // Every third one.
+            expires: (seq.0 % 3 == 0).then(|| self.now.after(MOST_AGE)),
             ..Truth::default()
         };
         self.truth.insert(seq, truth);
@@ -215,7 +228,8 @@ impl World {
                 let truth = self.truth.get_mut(&seq).unwrap();
                 truth.handed = true;
                 let due = truth.deliver_at.unwrap_or(self.now).max(self.now);
-                let item = Item::first(seq, due, 1, Arc::new(Ticket::new(seq, 1)));
+                let mut item = Item::first(seq, due, 1, Arc::new(Ticket::new(seq, 1)));
+                item.expires = truth.expires;
                 self.tell(Input::Deliver(self.spec.clone(), item));
             }
             Some(None) => self.tell(Input::CaughtUp),
@@ -242,7 +256,10 @@ impl World {
             due,
             trigger: Trigger::Scheduled,
         });
+        let expires = self.expiry(seq).map(|(_, end)| end);
+        let too_old = !by_hand && expires.is_some_and(|end| end <= self.now);
         let (state, says) = match end {
+            _ if too_old => (DeliveryState::Failed, Feedback::NotAsked),
             End::Success => (DeliveryState::Success, Feedback::Success),
             End::Dropped => (DeliveryState::Canceled, Feedback::NotAsked),
             End::NotSent => (failed, Feedback::NotAsked),
@@ -298,9 +315,16 @@ impl World {
                 .iter()
                 .map(|place| self.rows[&place.1].clone())
                 .collect(),
-            expires: HashMap::new(),
+            expires: due
+                .iter()
+                .filter_map(|place| self.expiry(place.1))
+                .collect(),
         };
         self.told.push_back(Input::Refilled(refill.lane, refilled));
+    }
+
+    fn expiry(&self, seq: Seq) -> Option<(Seq, Timestamp)> {
+        Some((seq, self.truth[&seq].expires?))
     }
 
     fn change(&mut self, change: impl FnOnce(&mut LaneSpec)) {
@@ -519,6 +543,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::Pause),
         2 => (0..1_000_u64).prop_map(Event::Resend),
         1 => Just(Event::Heal),
+        1 => Just(Event::Mend),
         1 => Just(Event::Crash),
     ]
 }
