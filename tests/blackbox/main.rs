@@ -12,6 +12,7 @@ mod disk_faults;
 mod docs;
 mod endpoints;
 mod errors;
+mod fifo;
 mod hostile;
 mod idempotency;
 mod net_faults;

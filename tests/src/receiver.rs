@@ -48,6 +48,8 @@ pub struct Received {
     pub body: Bytes,
     /// When the whole request had been read.
     pub at: Instant,
+    /// The status it is answered with.
+    pub answer: u16,
 }
 
 /// Says how a receiver answers; awaiting it starts the receiver.
@@ -56,6 +58,7 @@ pub struct ReceiverBuilder {
     script: VecDeque<(Answer, usize)>,
     last: Answer,
     gate: Option<usize>,
+    fails: Option<(u16, f64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +75,8 @@ struct Shared {
     last: Mutex<Answer>,
     got: Mutex<Vec<Received>>,
     count: watch::Sender<usize>,
+    /// A status that is answered at random instead, and how often of one.
+    fails: Option<(u16, f64)>,
     /// One permit is one answer; without a gate there are more than any test takes.
     gate: Semaphore,
 }
@@ -83,6 +88,7 @@ impl Receiver {
             script: VecDeque::new(),
             last: Answer::new(200),
             gate: None,
+            fails: None,
         }
     }
 
@@ -267,6 +273,12 @@ impl ReceiverBuilder {
         self
     }
 
+    /// Answers this instead at random: so often of one.
+    pub fn or_at_random(mut self, status: u16, share: f64) -> Self {
+        self.fails = Some((status, share));
+        self
+    }
+
     async fn run(self) -> Receiver {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -279,6 +291,7 @@ impl ReceiverBuilder {
             last: Mutex::new(self.last),
             got: Mutex::new(Vec::new()),
             count: watch::Sender::new(0),
+            fails: self.fails,
             gate: Semaphore::new(self.gate.unwrap_or(Semaphore::MAX_PERMITS / 2)),
         });
         let router = axum::Router::new()
@@ -308,6 +321,11 @@ impl IntoFuture for ReceiverBuilder {
 
 impl Shared {
     fn next_answer(&self) -> Answer {
+        if let Some((status, share)) = self.fails
+            && rand::random_bool(share)
+        {
+            return Answer::new(status);
+        }
         let mut script = lock(&self.script);
         while let Some((answer, left)) = script.front_mut() {
             if *left > 0 {
@@ -328,6 +346,7 @@ async fn take(State(shared): State<Arc<Shared>>, request: http::Request<Body>) -
     // The answer is drawn under the same lock as the record, so that the nth request gets the nth answer.
     let answer = {
         let mut got = lock(&shared.got);
+        let answer = shared.next_answer();
         got.push(Received {
             method: head.method.to_string(),
             path: head
@@ -337,9 +356,10 @@ async fn take(State(shared): State<Arc<Shared>>, request: http::Request<Body>) -
             headers: head.headers,
             body,
             at: Instant::now(),
+            answer: answer.status,
         });
         shared.count.send_replace(got.len());
-        shared.next_answer()
+        answer
     };
     if let Ok(permit) = shared.gate.acquire().await {
         permit.forget();

@@ -70,7 +70,10 @@ fn is_covered_by_outbox(found: &Stored<Endpoint>, message: &Message) -> bool {
 fn stand(row: Option<DeliveryState>) -> (AttemptStatus, Option<String>) {
     match row {
         None => (AttemptStatus::Pending, None),
-        Some(DeliveryState::Parked { due, .. }) => (AttemptStatus::Pending, Some(due.to_string())),
+        Some(DeliveryState::Parked { due, .. }) => {
+            let moment = (due > DeliveryState::IN_TURN).then(|| due.to_string());
+            (AttemptStatus::Pending, moment)
+        }
         Some(DeliveryState::Success) => (AttemptStatus::Success, None),
         Some(DeliveryState::Failed) => (AttemptStatus::Fail, None),
         Some(DeliveryState::Canceled) => (AttemptStatus::Canceled, None),

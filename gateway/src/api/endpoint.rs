@@ -93,6 +93,7 @@ pub(crate) async fn put(
                 endpoint.event_types.clone_from(&checked.event_types);
                 endpoint.channels.clone_from(&checked.channels);
                 endpoint.throttle_rate = checked.throttle_rate;
+                endpoint.order = checked.order.unwrap_or(endpoint.order);
                 endpoint.metadata.clone_from(&checked.metadata);
                 endpoint.retry.clone_from(&checked.retry);
                 disable(endpoint, checked.disabled);
@@ -150,6 +151,7 @@ pub(crate) async fn patch(
         event_types.clone().apply(&mut endpoint.event_types);
         channels.clone().apply(&mut endpoint.channels);
         rate.apply(&mut endpoint.throttle_rate);
+        endpoint.order = change.order.unwrap_or(endpoint.order);
         retry.clone().apply(&mut endpoint.retry);
         if let Some(metadata) = &change.metadata {
             endpoint.metadata.clone_from(metadata);

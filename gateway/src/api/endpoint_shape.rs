@@ -13,7 +13,7 @@ use super::state::ApiState;
 use super::validate::Faults;
 use crate::delivery::OpenCircuit;
 use crate::domain::{
-    Application, Endpoint, EndpointId, EndpointSecret, PauseState, RetryPolicy, Uid,
+    Application, DeliveryOrder, Endpoint, EndpointId, EndpointSecret, PauseState, RetryPolicy, Uid,
 };
 
 /// Longest description, in characters. Chosen: what a list can show.
@@ -25,7 +25,11 @@ const MAX_CHANNELS: usize = 10;
 /// Most event types of an endpoint. Chosen: they are compared with each message's.
 const MAX_EVENT_TYPES: usize = 1_000;
 
-/// A new endpoint, or all of one; of one that exists, secret and headers stay.
+/// Most failed tries before one is overtaken. Chosen: beyond any retry schedule.
+const MAX_SKIP_AFTER: u16 = 100;
+
+/// A new endpoint, or all of one; of one that exists, secret and headers stay, and so does the order where it
+/// is left out: clients of the contract do not know it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointIn {
@@ -41,6 +45,8 @@ pub(crate) struct EndpointIn {
     channels: Option<BTreeSet<Uid>>,
     throttle_rate: Option<u16>,
     rate_limit: Option<u16>,
+    #[serde(default, deserialize_with = "not_null")]
+    order: Option<DeliveryOrder>,
     #[serde(default, deserialize_with = "not_null")]
     metadata: Option<BTreeMap<String, String>>,
     retry_policy: Option<RetryPolicyIn>,
@@ -71,6 +77,8 @@ pub(crate) struct EndpointPatch {
     #[serde(default)]
     rate_limit: Patch<u16>,
     #[serde(default, deserialize_with = "not_null")]
+    pub(super) order: Option<DeliveryOrder>,
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) metadata: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(super) retry_policy: Patch<RetryPolicyIn>,
@@ -94,6 +102,7 @@ pub(crate) struct EndpointOut {
     paused: bool,
     throttle_rate: Option<u16>,
     rate_limit: Option<u16>,
+    order: DeliveryOrder,
     metadata: BTreeMap<String, String>,
     /// Its own; none: the organization's, else the gateway's.
     retry_policy: Option<RetryPolicyOut>,
@@ -148,6 +157,7 @@ impl EndpointOut {
             paused: endpoint.pause == PauseState::Paused,
             throttle_rate: endpoint.throttle_rate,
             rate_limit: endpoint.throttle_rate,
+            order: endpoint.order,
             metadata: endpoint.metadata,
             created_at: endpoint.created_at.to_string(),
             updated_at: endpoint.updated_at.to_string(),
@@ -164,6 +174,8 @@ pub(super) struct Checked {
     pub(super) event_types: Option<Vec<Uid>>,
     pub(super) channels: Option<Vec<Uid>>,
     pub(super) throttle_rate: Option<u16>,
+    /// None: left out.
+    pub(super) order: Option<DeliveryOrder>,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) retry: Option<RetryPolicy>,
 }
@@ -184,6 +196,7 @@ impl EndpointIn {
             "rateLimit",
         );
         faults.rate(throttle_rate);
+        check_order(&mut faults, self.order);
         let metadata = self.metadata.take().unwrap_or_default();
         faults.metadata(&metadata, state.config.metadata_bytes);
         faults.none()?;
@@ -196,6 +209,7 @@ impl EndpointIn {
             event_types: event_types.map(Vec::from_iter),
             channels: self.channels.take().map(Vec::from_iter),
             throttle_rate,
+            order: self.order,
             metadata,
             retry: self.retry_policy.take().map(|policy| policy.0),
         })
@@ -224,7 +238,7 @@ impl EndpointIn {
             disabled_reason: None,
             pause: PauseState::Running,
             throttle_rate: checked.throttle_rate,
-            order: crate::domain::DeliveryOrder::default(),
+            order: checked.order.unwrap_or_default(),
             metadata: checked.metadata,
             secrets: vec![EndpointSecret {
                 sealed,
@@ -261,10 +275,22 @@ impl EndpointPatch {
             .either(rate, "throttleRate", other, "rateLimit")
             .unwrap_or_default();
         faults.rate(rate.value().copied());
+        check_order(&mut faults, self.order);
         if let Some(metadata) = &self.metadata {
             faults.metadata(metadata, state.config.metadata_bytes);
         }
         faults.none().map(|()| (types, rate))
+    }
+}
+
+fn check_order(faults: &mut Faults, order: Option<DeliveryOrder>) {
+    if let Some(DeliveryOrder::Fifo {
+        skip_after: Some(tries),
+    }) = order
+        && !(1..=MAX_SKIP_AFTER).contains(&tries)
+    {
+        let msg = format!("must be between 1 and {MAX_SKIP_AFTER}");
+        faults.add(["body", "order", "skipAfter"], msg);
     }
 }
 

@@ -89,6 +89,12 @@ impl HandOver {
         Ok(())
     }
 
+    /// The lanes have got everything that the outbox held at the start.
+    pub(crate) async fn caught_up(&self) -> Result<(), Stopped> {
+        let caught_up = self.fresh.send(Input::CaughtUp).await;
+        caught_up.map_err(|_| Stopped)
+    }
+
     async fn unwanted(&self, message: Seq) -> Result<(), Stopped> {
         let job = Job::unwanted(message);
         self.records.send(job).await.map_err(|_| Stopped)

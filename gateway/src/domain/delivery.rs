@@ -47,6 +47,10 @@ pub struct DeliveryRow {
 }
 
 impl DeliveryState {
+    /// The due time of a delivery that waits in the store for its turn and for no moment: before all others of
+    /// its lane, in order of acceptance, whatever the clock said when it was parked.
+    pub const IN_TURN: Timestamp = Timestamp::from_millis(0);
+
     /// Whether nothing more will happen by itself.
     pub fn is_settled(&self) -> bool {
         !matches!(self, DeliveryState::Parked { .. })

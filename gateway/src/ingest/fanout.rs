@@ -4,6 +4,11 @@
 //! After a start the outbox is read first; what is accepted meanwhile is left to it. From then on messages
 //! come through a bounded queue, and those that do not fit leave their number behind, to be read from the
 //! store when the queue has drained.
+//!
+//! A lane gets its messages in order: one that was posted after another was answered comes after it. So while
+//! any number is left behind, all later ones are, and what a fault of the disk had hidden comes after what was
+//! accepted before it and before what was accepted since. Messages accepted at the same moment have no order
+//! but the one in which they come here.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -11,7 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +30,7 @@ use crate::store::{OutboxEntry, Store, StoreError};
 /// Outbox entries read at a time.
 const PAGE: usize = 256;
 
-/// Messages taken from the queue before those that did not fit get a turn.
+/// Messages taken at a time from the queue, and from those that did not fit into it.
 const BATCH: usize = 64;
 
 /// Between two tries while the store can not be read. Chosen: it reopens within a second.
@@ -42,6 +49,8 @@ struct Shared {
     live: AtomicBool,
     /// Messages that did not fit into the queue.
     missed: Mutex<VecDeque<Seq>>,
+    /// There are such messages: those that come now go behind them.
+    spills: AtomicBool,
     missed_limit: usize,
     wake: Notify,
 }
@@ -69,6 +78,7 @@ pub(super) fn new(
     let shared = Arc::new(Shared {
         live: AtomicBool::new(false),
         missed: Mutex::new(VecDeque::new()),
+        spills: AtomicBool::new(false),
         missed_limit: config.fan_out_backlog,
         wake: Notify::new(),
     });
@@ -100,10 +110,16 @@ impl Arrivals {
             return;
         }
         let seq = message.seq;
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(message) {
-            self.shared.missed.lock().push_back(seq);
-            self.shared.wake.notify_one();
+        if !self.shared.spills.load(Ordering::Acquire)
+            && !matches!(self.queue.try_send(message), Err(TrySendError::Full(_)))
+        {
+            return;
         }
+        let mut missed = self.shared.missed.lock();
+        missed.push_back(seq);
+        self.shared.spills.store(true, Ordering::Release);
+        drop(missed);
+        self.shared.wake.notify_one();
     }
 }
 
@@ -118,13 +134,14 @@ impl FanOut {
 
     async fn pass_on(&mut self) -> Result<(), Stopped> {
         self.recover().await?;
+        self.lanes.caught_up().await?;
         let mut arrived = Vec::with_capacity(BATCH);
         loop {
             // In a fixed order, so that a simulation can repeat a run: what surfaces is rare, and what was missed
             // gets its turn below.
             tokio::select! {
                 biased;
-                numbers = self.store.surfaced() => self.surface(numbers).await?,
+                numbers = self.store.surfaced() => self.surface(numbers, &mut arrived).await?,
                 count = self.queue.recv_many(&mut arrived, BATCH) => {
                     if count == 0 {
                         return Err(Stopped);
@@ -132,12 +149,8 @@ impl FanOut {
                 }
                 () = self.shared.wake.notified() => {}
             }
-            for message in arrived.drain(..) {
-                if !self.twins.remove(&message.seq) {
-                    self.fan_out(&message, &[]).await?;
-                }
-            }
-            self.catch_up().await?;
+            self.pass_arrived(&mut arrived).await?;
+            self.catch_up(&mut arrived).await?;
         }
     }
 
@@ -170,8 +183,33 @@ impl FanOut {
     }
 
     /// Passes on messages that are on disk although whoever sent them was answered with an error: they never
-    /// were in the queue, so nobody else does.
-    async fn surface(&mut self, numbers: RangeInclusive<Seq>) -> Result<(), Stopped> {
+    /// were in the queue, so nobody else does. What came before them goes first; the rest of the queue joins
+    /// `arrived`.
+    async fn surface(
+        &mut self,
+        numbers: RangeInclusive<Seq>,
+        arrived: &mut Vec<Message>,
+    ) -> Result<(), Stopped> {
+        let is_before = |seq: Seq| seq < *numbers.start();
+        let missed: VecDeque<Seq> = {
+            let mut missed = self.shared.missed.lock();
+            let (before, rest) = missed.drain(..).partition(|seq| is_before(*seq));
+            *missed = rest;
+            before
+        };
+        while let Ok(message) = self.queue.try_recv() {
+            arrived.push(message);
+        }
+        for message in arrived.extract_if(.., |message| is_before(message.seq)) {
+            self.pass(&message).await?;
+        }
+        for seq in missed {
+            self.pass_missed(seq).await?;
+        }
+        self.pass_surfaced(numbers).await
+    }
+
+    async fn pass_surfaced(&mut self, numbers: RangeInclusive<Seq>) -> Result<(), Stopped> {
         let lease = self.lanes.lease().await?;
         // What surfaced during the start was read by it: it passed no number that was still in doubt.
         let mut after = Seq(numbers.start().0.saturating_sub(1)).max(self.recovered_to);
@@ -191,21 +229,59 @@ impl FanOut {
         }
     }
 
+    /// Passes on what has arrived, after what surfaced before it was accepted.
+    async fn pass_arrived(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
+        while let Some(numbers) = self.store.surfaced().now_or_never() {
+            self.surface(numbers, arrived).await?;
+        }
+        for message in arrived.drain(..) {
+            self.pass(&message).await?;
+        }
+        Ok(())
+    }
+
     /// Passes on some of what did not fit into the queue.
-    async fn catch_up(&mut self) -> Result<(), Stopped> {
+    async fn catch_up(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
         for _ in 0..BATCH {
-            let Some(seq) = self.shared.missed.lock().pop_front() else {
-                return Ok(());
+            let next = {
+                let missed = self.shared.missed.lock();
+                if missed.is_empty() {
+                    // Only now: the last one has been passed on.
+                    self.shared.spills.store(false, Ordering::Release);
+                    return Ok(());
+                }
+                missed.front().copied()
             };
-            let message = patiently(|| self.store.message(seq)).await;
-            if let Some(message) = message
-                && !self.twins.remove(&seq)
-            {
-                self.fan_out(&message, &[]).await?;
+            // What is in the queue fitted into it, so it came before.
+            while let Ok(message) = self.queue.try_recv() {
+                arrived.push(message);
+            }
+            self.pass_arrived(arrived).await?;
+            // Unless it went before something that surfaced.
+            let first = {
+                let mut missed = self.shared.missed.lock();
+                missed.pop_front_if(|seq| Some(*seq) == next)
+            };
+            if let Some(seq) = first {
+                self.pass_missed(seq).await?;
             }
         }
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    async fn pass(&mut self, message: &Message) -> Result<(), Stopped> {
+        if self.twins.remove(&message.seq) {
+            return Ok(());
+        }
+        self.fan_out(message, &[]).await
+    }
+
+    async fn pass_missed(&mut self, seq: Seq) -> Result<(), Stopped> {
+        match patiently(|| self.store.message(seq)).await {
+            Some(message) => self.pass(&message).await,
+            None => Ok(()),
+        }
     }
 
     async fn fan_out(&self, message: &Message, have_rows: &[EndpointId]) -> Result<(), Stopped> {

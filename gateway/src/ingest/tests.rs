@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::IngestError;
-use crate::delivery::tests::faulty::over_faulty_store;
+use crate::delivery::tests::faulty::{FaultyStore, over_faulty_store};
 use crate::delivery::tests::rig::{Receiver, Rig, Setup};
-use crate::domain::{Clock, Digest, SystemClock, Timestamp, Uid};
+use crate::domain::{Clock, Digest, Message, MessageId, NewMessage, SystemClock, Timestamp, Uid};
 use crate::metrics::Metrics;
 use crate::store::sled::{SledConfig, SledStore};
 use crate::store::{IdempotencyRecord, Store, StoreError};
@@ -222,4 +222,71 @@ async fn a_message_that_a_fault_left_behind_is_delivered() {
     assert_eq!(receiver.next().await.body, "after");
     rig.stop().await;
     assert!(receiver.unseen().await.is_none(), "each once");
+}
+
+/// A gateway whose fan-out stands still at the first of five messages sent at once, since it did not fit into
+/// the queue. Its one lane delivers one at a time as they come from fan-out: one that keeps the order itself
+/// would put right what fan-out does wrong.
+async fn standing_still() -> (Arc<FaultyStore>, Rig, Receiver) {
+    let (store, mut setup) = over_faulty_store();
+    setup.ingest.fan_out_queue = 1;
+    setup.delivery.in_flight.endpoint_start = 1;
+    setup.delivery.in_flight.endpoint_max = 1;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("the outbox has been read").await;
+    receiver.next().await;
+    store.hold_messages();
+    let at_once = (0..5).map(|_| rig.submit("at once"));
+    futures_util::future::join_all(at_once).await;
+    (store, rig, receiver)
+}
+
+#[tokio::test]
+async fn what_the_queue_to_fan_out_does_not_take_keeps_its_place() {
+    let (store, rig, receiver) = standing_still().await;
+    // More than fan-out passes on at a time, each after the answer to the one before.
+    for n in 0..200 {
+        rig.submit(n.to_string()).await;
+    }
+    store.resume_messages();
+    for n in 200..400 {
+        rig.submit(n.to_string()).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(receiver.next().await.body, "at once");
+    }
+    for n in 0..400 {
+        assert_eq!(receiver.next().await.body, n.to_string());
+    }
+    rig.stop().await;
+}
+
+/// Whoever saw the error may send the next event, which comes after it.
+#[tokio::test]
+async fn what_a_fault_left_behind_keeps_its_place() {
+    let (store, rig, receiver) = standing_still().await;
+    let before = rig.submit("before").await;
+    let message = Message {
+        id: MessageId::generate(rig.clock.now()),
+        payload_len: 11,
+        ..before
+    };
+    let payload = Bytes::from_static(b"left behind");
+    store.leave_behind(NewMessage { message, payload }).await;
+    for n in 0..100 {
+        rig.submit(n.to_string()).await;
+    }
+    store.resume_messages();
+    for _ in 0..5 {
+        assert_eq!(receiver.next().await.body, "at once");
+    }
+    for expected in ["before", "left behind"] {
+        assert_eq!(receiver.next().await.body, expected);
+    }
+    for n in 0..100 {
+        assert_eq!(receiver.next().await.body, n.to_string());
+    }
+    rig.stop().await;
 }

@@ -27,6 +27,11 @@ impl Concurrency {
         self.limit
     }
 
+    /// At most this many, of one that has shown no more than that its receiver takes deliveries.
+    pub(super) fn barely(&self) -> u32 {
+        self.limit.min(self.start.saturating_add(1))
+    }
+
     /// Under which limit a delivery that starts now is made.
     pub(super) fn round(&self) -> u32 {
         self.round

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::Item;
 use crate::domain::{
-    ApplicationId, DeliveryRow, Endpoint, EndpointId, OrganizationId, PauseState, Seq, Timestamp,
+    ApplicationId, DeliveryOrder, DeliveryRow, Endpoint, EndpointId, OrganizationId, PauseState,
+    Seq, Timestamp,
 };
 
 /// What a lane needs to know about its endpoint.
@@ -18,6 +19,7 @@ pub(crate) struct LaneSpec {
     pub(crate) org: OrganizationId,
     /// Deliveries per second.
     pub(crate) rate: Option<u16>,
+    pub(crate) order: DeliveryOrder,
     pub(crate) paused: bool,
     pub(crate) disabled: bool,
     pub(crate) failing_since: Option<Timestamp>,
@@ -35,6 +37,9 @@ pub(crate) type Reply = oneshot::Sender<()>;
 pub(crate) enum Input {
     /// A new delivery.
     Deliver(LaneSpec, Item),
+    /// Fan-out has handed over everything that the outbox held at the start. Lanes that keep an order start
+    /// nothing before, since something older may still come.
+    CaughtUp,
     /// A lane with parked deliveries, at start; the earliest is due then.
     Open(LaneSpec, Timestamp),
     /// The endpoint was changed.
@@ -91,11 +96,21 @@ impl LaneSpec {
             app: endpoint.app,
             org: endpoint.org,
             rate: endpoint.throttle_rate,
+            order: endpoint.order,
             paused: endpoint.pause == PauseState::Paused,
             disabled: endpoint.disabled,
             failing_since: endpoint.failing_since,
             changed_at: endpoint.updated_at,
             revision,
         }
+    }
+}
+
+impl Refilled {
+    /// This row of these as a lane holds it, due then.
+    pub(super) fn item(&self, row: &DeliveryRow, due: Timestamp) -> Item {
+        let mut item = Item::of_row(row, due);
+        item.expires = self.expires.get(&item.message).copied();
+        item
     }
 }

@@ -2,8 +2,14 @@
 //!
 //! Every delivery that this gateway has in its hands is in `held`, from the moment it comes until its outcome
 //! is on disk: rows keep their place in the store's due index that long, so a read may show them again.
+//!
+//! - `flow`: which goes next and when
+//! - `order`: what a lane does besides that delivers in order of acceptance
+//! - `parked`: the part in the store
+//! - `spared`: what an open circuit does to it
 
 mod flow;
+mod order;
 mod parked;
 mod spared;
 
@@ -15,10 +21,17 @@ use super::health::Health;
 use super::pace::Pace;
 use super::rate::Rate;
 use super::tree::Turns;
-use super::{Action, Item, LaneSpec, Limits, Reply};
+use super::{Action, Item, LaneSpec, Limits, Reply, share};
 use crate::domain::{
-    ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp, Trigger,
+    ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp,
+    Trigger,
 };
+use order::Fifo;
+use parked::Reading;
+
+/// The part of the window that is kept for retries and tries by hand, so that new deliveries find room however
+/// many wait to be tried again. Chosen: a little more than the share of starts that retries get.
+const AGAIN_PART: usize = 4;
 
 /// Where a delivery is that the gateway has in its hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +56,7 @@ pub(super) struct Lane {
     closed: Option<DeliveryState>,
     /// Asked for by a person; not held back by an overloaded receiver.
     manual: VecDeque<Item>,
+    /// First tries; in a lane that keeps the order all that have their place in it, in that order.
     first: VecDeque<Item>,
     retries: VecDeque<Item>,
     /// Starts since the last retry.
@@ -53,6 +67,12 @@ pub(super) struct Lane {
     late: HashMap<Seq, Item>,
     /// Who asked for one more try after the last one had ended: answered once it is on disk.
     askers: HashMap<Seq, Vec<Reply>>,
+    /// None: one that fails is overtaken.
+    fifo: Option<Box<Fifo>>,
+    /// Fan-out has handed over what the outbox held at the start.
+    pub(super) caught_up: bool,
+    /// Its share of memory as the scheduler measured it last, in deliveries.
+    window: usize,
     in_flight: u32,
     concurrency: Concurrency,
     rate: Rate,
@@ -60,15 +80,17 @@ pub(super) struct Lane {
     circuit: Circuit,
     /// The receiver is left alone until then.
     rests_until: Option<Timestamp>,
-    /// The window was full, so that new deliveries queue up in the store behind those parked there.
-    overflowed: bool,
-    /// Not later than the first parked delivery that is not held; none: there is none.
+    /// Deliveries wait in the store for their turn: new ones queue up behind them.
+    behind: bool,
+    /// Those of them that are not held come after this one.
+    read_to: Seq,
+    /// Not later than the first one not held that is parked until a moment; none: there is none.
     next_due: Option<Timestamp>,
-    /// Parked deliveries up to this one have been read.
+    /// Those parked until a moment have been read up to this one.
     cursor: Option<(Timestamp, Seq)>,
-    /// A read is under way; what was recorded meanwhile is taken in after it, since the read may show it in
-    /// its old place.
-    refill: Option<Vec<DeliveryRow>>,
+    refill: Option<Reading>,
+    /// The store could not be read; not again before this moment.
+    read_after: Option<Timestamp>,
     pub(super) refill_queued: bool,
     /// Of its window, what the scheduler has counted.
     pub(super) counted: usize,
@@ -79,7 +101,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(spec: LaneSpec, limits: &Limits) -> Self {
+    pub(super) fn new(spec: LaneSpec, limits: &Limits, caught_up: bool) -> Self {
         let mut lane = Self {
             closed: None,
             manual: VecDeque::new(),
@@ -89,16 +111,21 @@ impl Lane {
             held: HashMap::new(),
             late: HashMap::new(),
             askers: HashMap::new(),
+            fifo: None,
+            caught_up,
+            window: limits.window,
             in_flight: 0,
             concurrency: Concurrency::new(limits.lane_start, limits.lane_max),
             rate: Rate::default(),
             health: Health::default(),
             circuit: Self::first_circuit(spec.failing_since),
             rests_until: None,
-            overflowed: false,
+            behind: false,
+            read_to: Seq(0),
             next_due: None,
             cursor: None,
             refill: None,
+            read_after: None,
             refill_queued: false,
             counted: 0,
             turns: Turns::default(),
@@ -108,6 +135,9 @@ impl Lane {
             spec,
         };
         lane.apply_spec();
+        if lane.spec.order != DeliveryOrder::Free {
+            lane.start_over();
+        }
         lane
     }
 
@@ -119,13 +149,35 @@ impl Lane {
         self.spec.app
     }
 
-    /// Deliveries that may be under way at once.
-    pub(super) fn concurrency(&self) -> u32 {
-        self.concurrency.limit()
+    /// How many deliveries the receiver takes at once, as far as it has shown; in order it is one, which shows no
+    /// more than that it takes them.
+    fn shown_concurrency(&self) -> u32 {
+        match self.fifo {
+            Some(_) => self.concurrency.barely(),
+            None => self.concurrency.limit(),
+        }
+    }
+
+    /// Measures its share of memory while so many deliveries of all lanes wait there.
+    pub(super) fn measure(&mut self, limits: &Limits, waiting: usize) {
+        self.window = share::window(limits, waiting, self.shown_concurrency());
     }
 
     pub(super) fn window_len(&self) -> usize {
-        self.manual.len() + self.first.len() + self.retries.len()
+        self.first.len() + self.again_len()
+    }
+
+    fn again_len(&self) -> usize {
+        self.manual.len() + self.retries.len()
+    }
+
+    fn again_room(&self) -> usize {
+        (self.window_limit() / AGAIN_PART).max(1)
+    }
+
+    fn first_room(&self) -> usize {
+        let room = self.window_limit().saturating_sub(self.again_room());
+        room.max(1)
     }
 
     pub(super) fn oldest_due(&self) -> Option<Timestamp> {
@@ -134,19 +186,33 @@ impl Lane {
         }
         let fronts = [&self.manual, &self.first, &self.retries];
         let waiting = fronts.into_iter().filter_map(|queue| queue.front());
-        waiting.map(|item| item.due).chain(self.next_due).min()
+        let moments = waiting.map(|item| item.due).chain(self.next_due);
+        moments.filter(|due| *due > DeliveryState::IN_TURN).min()
     }
 
     // --- what the endpoint says --------------------------------------------------------------------
 
     /// Takes over what is newer than what it knows.
     pub(super) fn learn(&mut self, spec: LaneSpec) {
-        if spec.revision > self.spec.revision {
-            if spec.changed_at > self.spec.changed_at {
-                self.reconsider();
-            }
-            self.spec = spec;
-            self.apply_spec();
+        if spec.revision <= self.spec.revision {
+            return;
+        }
+        if spec.changed_at > self.spec.changed_at {
+            self.reconsider();
+        }
+        let reordered = spec.order != self.spec.order;
+        let was_closed = self.closed.is_some();
+        self.spec = spec;
+        self.apply_spec();
+        let is_closed = self.closed.is_some();
+        if reordered || (was_closed && !is_closed) {
+            self.start_over();
+        }
+        let may_be_parked =
+            self.next_due.is_some() || self.behind || self.refill.is_some() || !self.is_surveyed();
+        if is_closed && !was_closed && may_be_parked {
+            // All parked ones fail now, whenever they are due.
+            self.read_from_start();
         }
     }
 
@@ -168,12 +234,7 @@ impl Lane {
     fn apply_spec(&mut self) {
         self.rate.set(self.spec.rate);
         self.health.load(self.spec.failing_since);
-        let was_closed = self.closed.is_some();
         self.closed = self.spec.disabled.then_some(DeliveryState::Failed);
-        if self.closed.is_some() && !was_closed && self.next_due.is_some() {
-            // All parked ones fail now, whenever they are due.
-            self.next_due = Some(Timestamp::default());
-        }
     }
 
     fn settle_window(&mut self, actions: &mut Vec<Action>) {
@@ -206,39 +267,67 @@ impl Lane {
 
     // --- deliveries come ---------------------------------------------------------------------------
 
-    pub(super) fn deliver(
-        &mut self,
-        now: Timestamp,
-        item: Item,
-        window: usize,
-        actions: &mut Vec<Action>,
-    ) {
-        match self.held.get(&item.message) {
+    pub(super) fn deliver(&mut self, now: Timestamp, item: Item, actions: &mut Vec<Action>) {
+        let (message, has_place, expires) = (item.message, item.due <= now, item.expires);
+        match self.held.get(&message) {
             None => {}
             Some(Held::Waiting) => {
-                if let Some(waiting) = self.queued(item.message) {
+                let waiting = self.queued(message);
+                let by_hand = waiting.is_some_and(|waiting| {
                     waiting.join(item);
+                    waiting.trigger == Trigger::Manual
+                });
+                if by_hand && has_place {
+                    self.keep_place(message, expires);
                 }
                 return;
             }
             Some(_) => {
-                self.late.entry(item.message).or_insert(item);
+                if has_place {
+                    self.keep_place(message, expires);
+                }
+                self.late.entry(message).or_insert(item);
                 return;
             }
         }
         if self.closed.is_some() {
             return self.settle(item, actions);
         }
-        if self.window_len() >= self.window_limit(window) {
-            self.overflowed = true;
-        }
-        if self.overflowed || self.spec.paused || item.due > now {
-            let due = item.due.max(now);
-            let trigger = Trigger::Scheduled;
+        if !has_place {
+            let (due, trigger) = (item.due, Trigger::Scheduled);
             return self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
         }
+        if self.spec.paused {
+            return self.wait_in_store(item, actions);
+        }
+        self.line_up(item, actions);
+    }
+
+    /// Puts a first try into the window, or into the store if it is not its turn to be in the window.
+    fn line_up(&mut self, item: Item, actions: &mut Vec<Action>) {
+        if self.takes(item.message) {
+            self.hold(item);
+            self.trim(actions);
+        } else {
+            self.wait_in_store(item, actions);
+        }
+    }
+
+    fn wait_in_store(&mut self, item: Item, actions: &mut Vec<Action>) {
+        self.keep_place(item.message, item.expires);
+        let (due, trigger) = (DeliveryState::IN_TURN, Trigger::Scheduled);
+        self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
+    }
+
+    fn hold(&mut self, item: Item) {
         self.held.insert(item.message, Held::Waiting);
-        self.first.push_back(item);
+        if item.trigger == Trigger::Manual {
+            self.manual.push_back(item);
+        } else if self.is_retry(&item) {
+            self.retries.push_back(item);
+        } else {
+            self.queue_first(item);
+        }
     }
 
     /// One more try, by hand: a row that is due now, unless the delivery is under way.
@@ -283,6 +372,11 @@ impl Lane {
         reply: Option<Reply>,
         actions: &mut Vec<Action>,
     ) {
+        if self.keeps_place_by_hand(now, item.tries, item.resume_due) {
+            self.keep_place(item.message, item.expires);
+        } else {
+            self.decided(item.message);
+        }
         let state = DeliveryState::Parked {
             due: now,
             trigger: Trigger::Manual,
@@ -314,10 +408,13 @@ impl Lane {
         let mut reply = Some(reply);
         let free: Vec<DeliveryRow> = rows
             .into_iter()
-            .filter(|row| !self.held.contains_key(&row.key.message))
+            .filter(|row| !self.held.contains_key(&row.key.message) || self.withdraw_head(row))
             .collect();
         let last = free.len().saturating_sub(1);
         for (place, row) in free.into_iter().enumerate() {
+            if self.blocks(&row) {
+                self.keep_place(row.key.message, None);
+            }
             self.held.insert(row.key.message, Held::Recording);
             actions.push(Action::Write {
                 row,
@@ -338,7 +435,10 @@ impl Lane {
     /// It has nothing to deliver, now or later.
     fn is_spent(&self) -> bool {
         self.held.is_empty()
+            // Its record may have overtaken the end of an attempt.
+            && self.in_flight == 0
             && self.next_due.is_none()
+            && (self.closed.is_some() || !self.behind && self.is_surveyed())
             && self.refill.is_none()
             && !self.refill_queued
             && !self.turns.any_queued()

@@ -3,13 +3,13 @@
 //! holds identifiers only, never a payload.
 //!
 //! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
-//! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
+//! - `lane`: the deliveries waiting for one endpoint, in memory and in the store, in order where asked
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
 //! - `places`, `pace`: how many places there are at a level, and what part of them a slow receiver may hold
 //! - `rate`, `concurrency`, `health`, `circuit`: what a lane knows about its receiver
 //!
-//! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
-//! asks for it once its window is half empty; the same way it asks for retries when their time has come. All
+//! A lane holds a window of deliveries. What does not fit waits in the store for its turn, and the lane asks
+//! for it once its window is half empty; apart from that it asks for retries when their time has come. All
 //! windows shrink as memory fills (`share`).
 
 mod action;
@@ -92,6 +92,8 @@ pub(crate) struct Scheduler {
     waiting: usize,
     /// Lanes whose circuit is not what it was.
     circuit_news: Vec<EndpointId>,
+    /// Fan-out has handed over what the outbox held at the start.
+    caught_up: bool,
 }
 
 impl Scheduler {
@@ -106,6 +108,7 @@ impl Scheduler {
             idle: VecDeque::new(),
             waiting: 0,
             circuit_news: Vec::new(),
+            caught_up: false,
         }
     }
 
@@ -114,15 +117,13 @@ impl Scheduler {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
-                let waiting = self.waiting;
-                let (lane, limits) = self.lane(spec);
-                let window = share::window(limits, waiting, lane.concurrency());
-                lane.deliver(now, item, window, actions);
+                self.lane(spec).deliver(now, item, actions);
                 self.touch(now, id);
             }
+            Input::CaughtUp => self.caught_up(now),
             Input::Open(spec, due) => {
                 let id = spec.endpoint;
-                self.lane(spec).0.note_parked(due, Seq(0));
+                self.lane(spec).open(due);
                 self.touch(now, id);
             }
             Input::Changed(spec) => {
@@ -172,12 +173,12 @@ impl Scheduler {
             }
             Input::Reschedule(spec, rows, reply) => {
                 let id = spec.endpoint;
-                self.lane(spec).0.reschedule(rows, reply, actions);
+                self.lane(spec).reschedule(rows, reply, actions);
                 self.touch(now, id);
             }
             Input::Resend(spec, message, row, reply) => {
                 let id = spec.endpoint;
-                self.lane(spec).0.resend(now, message, row, reply, actions);
+                self.lane(spec).resend(now, message, row, reply, actions);
                 self.touch(now, id);
             }
         }
@@ -207,8 +208,7 @@ impl Scheduler {
             && let Some(id) = self.refills.pop_front()
         {
             if let Some(lane) = self.lanes.get_mut(&id)
-                && let window = share::window(&self.limits, self.waiting, lane.concurrency())
-                && let Some(refill) = lane.start_refill(now, window)
+                && let Some(refill) = lane.start_refill(now, &self.limits, self.waiting)
             {
                 self.refilling += 1;
                 actions.push(Action::Refill(refill));
@@ -234,14 +234,26 @@ impl Scheduler {
     }
 
     /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
-    fn lane(&mut self, spec: LaneSpec) -> (&mut Lane, &Limits) {
-        let limits = &self.limits;
+    fn lane(&mut self, spec: LaneSpec) -> &mut Lane {
+        let (limits, caught_up) = (&self.limits, self.caught_up);
         let lane = self
             .lanes
             .entry(spec.endpoint)
-            .or_insert_with(|| Lane::new(spec.clone(), limits));
+            .or_insert_with(|| Lane::new(spec.clone(), limits, caught_up));
         lane.learn(spec);
-        (lane, limits)
+        lane.measure(limits, self.waiting);
+        lane
+    }
+
+    fn caught_up(&mut self, now: Timestamp) {
+        self.caught_up = true;
+        let lanes: Vec<EndpointId> = self.lanes.keys().copied().collect();
+        for id in lanes {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.caught_up = true;
+            }
+            self.touch(now, id);
+        }
     }
 
     fn finished(
@@ -290,10 +302,8 @@ impl Scheduler {
         if lane.circuit_news() {
             self.circuit_news.push(id);
         }
-        if lane.wants_refill(
-            now,
-            share::window(&self.limits, self.waiting, lane.concurrency()),
-        ) {
+        lane.measure(&self.limits, self.waiting);
+        if lane.wants_refill(now) {
             lane.refill_queued = true;
             self.refills.push_back(id);
         }

@@ -13,7 +13,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::delivery::ticket::Ticket;
-use crate::domain::{ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Trigger};
+use crate::domain::{
+    ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Trigger,
+};
 
 mod fairness;
 
@@ -59,6 +61,7 @@ fn spec(org: u32, app: u32, lane: u32) -> LaneSpec {
         app: ApplicationId::from_bytes(bytes(app, 2)),
         org: OrganizationId::from_bytes(bytes(org, 3)),
         rate: None,
+        order: DeliveryOrder::Free,
         paused: false,
         disabled: false,
         failing_since: None,
@@ -473,6 +476,59 @@ fn first_tries_go_before_retries_without_starving_them() {
         .collect();
     let first_tries = next.iter().filter(|first| **first).count();
     assert!((30..=36).contains(&first_tries), "{first_tries} of 40");
+}
+
+#[test]
+fn a_new_delivery_does_not_wait_for_a_backlog_of_retries() {
+    let mut sim = Sim::new(Limits {
+        lane_start: 1,
+        lane_max: 1,
+        ..limits()
+    });
+    let lane = spec(1, 1, 1);
+    // Twenty windows full.
+    sim.receiver(&lane, 1, Feedback::Failure);
+    sim.deliver(&lane, 400);
+    sim.run_for(sim.retry_in - SECOND);
+    assert_eq!(sim.started.len(), 400);
+    sim.receiver(&lane, 100, Feedback::Success);
+    sim.run_for(Duration::from_secs(3));
+    for _ in 0..20 {
+        let before = sim.started.len();
+        sim.deliver(&lane, 1);
+        sim.run_for(SECOND);
+        let newest = Seq(sim.next_message);
+        let others = sim.started[before..]
+            .iter()
+            .position(|(.., seq)| *seq == newest);
+        assert!(others.is_some_and(|others| others <= 1), "{others:?}");
+    }
+    sim.run_for(HOUR);
+    assert_eq!(sim.settled.len(), 420);
+}
+
+#[test]
+fn a_burst_of_new_deliveries_does_not_wait_for_a_backlog_of_retries_either() {
+    let mut sim = Sim::new(Limits {
+        lane_start: 1,
+        lane_max: 1,
+        ..limits()
+    });
+    let lane = spec(1, 1, 1);
+    sim.receiver(&lane, 1, Feedback::Failure);
+    sim.deliver(&lane, 400);
+    sim.run_for(sim.retry_in - SECOND);
+    sim.receiver(&lane, 10, Feedback::Success);
+    sim.run_for(SECOND);
+    let before = sim.started.len();
+    // Five windows full, so that most of them wait in the store.
+    sim.deliver(&lane, 100);
+    sim.run_for(Duration::from_secs(2));
+    let next = &sim.started[before..];
+    let first_tries = next.iter().take(130).filter(|(.., seq)| seq.0 > 400);
+    assert_eq!(first_tries.count(), 100, "of {}", next.len());
+    sim.run_for(HOUR);
+    assert_eq!(sim.settled.len(), 500);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
 use super::rig::Setup;
 use crate::domain::{
-    ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message, Seq,
-    SystemClock, Timestamp,
+    ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message,
+    NewMessage, Seq, SystemClock, Timestamp,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -31,11 +31,18 @@ pub(crate) struct FaultyStore {
     messages: Semaphore,
     /// A write of outcomes has begun.
     pub(crate) recording: Notify,
+    /// What surfaced and was not asked for yet.
+    surfaced: (
+        mpsc::UnboundedSender<RangeInclusive<Seq>>,
+        Mutex<mpsc::UnboundedReceiver<RangeInclusive<Seq>>>,
+    ),
 }
 
 impl FaultyStore {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        let (surface, surfaced) = mpsc::unbounded_channel();
         Arc::new(Self {
+            surfaced: (surface, Mutex::new(surfaced)),
             inner: MemoryStore::new(clock),
             failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
@@ -61,6 +68,17 @@ impl FaultyStore {
 
     pub(crate) fn resume_messages(&self) {
         self.messages.add_permits(1_000_000);
+    }
+
+    /// Keeps a message of which nobody is told, as a fault of the disk does.
+    pub(crate) async fn leave_behind(&self, message: NewMessage) {
+        let item = AcceptItem {
+            new: message,
+            idempotency: None,
+        };
+        let kept = self.inner.accept(vec![item]).await.unwrap().remove(0);
+        let seq = kept.unwrap().seq;
+        self.surfaced.0.send(seq..=seq).unwrap();
     }
 
     fn listing(&self) -> Result<(), StoreError> {
@@ -268,7 +286,8 @@ impl Store for FaultyStore {
     }
 
     async fn surfaced(&self) -> RangeInclusive<Seq> {
-        self.inner.surfaced().await
+        let mut surfaced = self.surfaced.1.lock().await;
+        surfaced.recv().await.unwrap()
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -15,23 +15,26 @@ impl Lane {
         if !self.startable(now) {
             return None;
         }
-        let fronts = [&self.manual, &self.first, &self.retries];
-        fronts
-            .into_iter()
-            .find_map(|queue| queue.front())
-            .map(|item| item.bytes)
+        let first = if self.is_ready(now) {
+            self.first.front()
+        } else {
+            None
+        };
+        let next = self.manual.front().or(first);
+        next.or(self.retries.front()).map(|item| item.bytes)
     }
 
     pub(in crate::delivery::scheduler) fn startable(&self, now: Timestamp) -> bool {
         self.has_room()
             && self.rate.wait(now).is_none()
             && (!self.manual.is_empty()
-                || (self.has_scheduled() && self.lets_through(now))
+                || (self.has_scheduled(now) && self.lets_through(now))
                 || self.has_outlived(now))
     }
 
     pub(in crate::delivery::scheduler) fn start(&mut self, now: Timestamp) -> Option<Start> {
         let item = self.pick(now)?;
+        self.begin(&item);
         self.rate.take(now);
         self.in_flight += 1;
         if !item.is_too_old(now) {
@@ -53,21 +56,27 @@ impl Lane {
         if !self.lets_through(now) {
             return self.pick_outlived(now);
         }
-        let retry_turn = self.since_retry + 1 >= RETRY_EVERY || self.first.is_empty();
+        let is_ready = self.is_ready(now);
+        let retry_turn = self.since_retry + 1 >= RETRY_EVERY || !is_ready;
         if retry_turn && let Some(item) = self.retries.pop_front() {
             self.since_retry = 0;
             return Some(item);
         }
         self.since_retry = (self.since_retry + 1).min(RETRY_EVERY);
-        self.first.pop_front()
+        is_ready.then(|| self.first.pop_front()).flatten()
     }
 
     fn has_room(&self) -> bool {
-        self.closed.is_none() && !self.spec.paused && self.in_flight < self.concurrency.limit()
+        self.closed.is_none() && !self.spec.paused && self.in_flight < self.most_in_flight()
     }
 
-    pub(super) fn has_scheduled(&self) -> bool {
+    /// Whether any by schedule is in memory, whether or not it may start.
+    pub(super) fn waits_by_schedule(&self) -> bool {
         !self.first.is_empty() || !self.retries.is_empty()
+    }
+
+    fn has_scheduled(&self, now: Timestamp) -> bool {
+        self.is_ready(now) || !self.retries.is_empty()
     }
 
     /// Whether a delivery by schedule may go to the receiver.
@@ -104,6 +113,7 @@ impl Lane {
         };
         match feedback {
             Feedback::Success => {
+                self.decided(message);
                 self.concurrency.grow();
                 self.rests_until = None;
                 if self.circuit.success() {
@@ -116,7 +126,7 @@ impl Lane {
                 self.health.failure(now, &limits.silence)
             }
             Feedback::Overloaded(wait) => {
-                if self.concurrency.shrink(round) {
+                if self.concurrency.shrink(round) || self.fifo.is_some() {
                     let wait = wait.unwrap_or(limits.slow_down_floor);
                     self.rests_until = Some(now.after(wait));
                 }
@@ -149,12 +159,7 @@ impl Lane {
         }
         self.held.insert(item.message, Held::Waiting);
         self.rests_until = self.rests_until.max(Some(until));
-        // A manual one is not held back by a resting lane, and would be tried again at once.
-        if item.tries == 0 {
-            self.first.push_front(item);
-        } else {
-            self.retries.push_front(item);
-        }
+        self.put_back(item);
     }
 
     /// The first moment at which time alone lets this lane do something that it can not do now.
@@ -168,16 +173,23 @@ impl Lane {
         if self.spec.paused && self.closed.is_none() {
             return None;
         }
-        let rested = (self.has_scheduled() && self.closed.is_none())
+        let rested = (self.waits_by_schedule() && self.closed.is_none())
             .then_some(self.rests_until)
             .flatten();
         let allowed = (self.has_room() && self.window_len() > 0)
             .then(|| self.rate.wait(now))
             .flatten();
-        [rested, allowed, self.next_due, self.spared_wake()]
-            .into_iter()
-            .flatten()
-            .filter(ahead)
-            .min()
+        [
+            rested,
+            allowed,
+            self.head_due(),
+            self.next_due,
+            self.read_after,
+            self.spared_wake(now),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(ahead)
+        .min()
     }
 }

@@ -1,7 +1,7 @@
 //! A lane whose circuit is open: few deliveries stay in memory, one at a time goes out as a probe, and those that
 //! have grown too old meanwhile are let out to fail.
 
-use super::{Held, Lane};
+use super::Lane;
 use crate::delivery::scheduler::circuit::Circuit;
 use crate::delivery::scheduler::{Action, Item, OpenCircuit};
 use crate::domain::{DeliveryRow, DeliveryState, Timestamp, Trigger};
@@ -10,51 +10,46 @@ use crate::domain::{DeliveryRow, DeliveryState, Timestamp, Trigger};
 const WINDOW: usize = 16;
 
 impl Lane {
-    /// Deliveries that this lane may hold in memory, of so many at most.
-    pub(super) fn window_limit(&self, window: usize) -> usize {
-        if self.circuit.is_open() {
-            window.min(WINDOW)
+    /// Deliveries that this lane may hold in memory.
+    pub(super) fn window_limit(&self) -> usize {
+        if self.is_spared() {
+            self.window.min(WINDOW)
         } else {
-            window
+            self.window
         }
     }
 
-    /// Leaves to the store what has no use in memory while the circuit is open.
+    /// Leaves to the store what has no use in memory while the circuit is open: the last ones.
     pub(in crate::delivery::scheduler) fn withdraw(&mut self, actions: &mut Vec<Action>) {
         // A read that is under way would move the cursor past what is given back meanwhile.
-        if !self.circuit.is_open() || self.window_len() <= WINDOW || self.refill.is_some() {
+        if !self.is_spared() || self.window_len() <= WINDOW || self.refill.is_some() {
             return;
         }
-        let firsts = self.first.len().min(WINDOW / 2);
-        let retries = self.retries.len().min(WINDOW / 2);
-        let withdrawn: Vec<Item> = self
-            .first
-            .drain(firsts..)
-            .chain(self.retries.drain(retries..))
-            .collect();
-        self.overflowed = true;
-        for item in withdrawn {
-            if item.ticket.is_some() {
-                let (due, trigger) = (item.due, Trigger::Scheduled);
-                self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
-            } else {
-                self.held.remove(&item.message);
-                self.note_parked(item.due, item.message);
-            }
+        let firsts = self.first.len().min(self.first_room());
+        let retries = self.retries.len().min(self.again_room());
+        let firsts = self.first.split_off(firsts);
+        let retries = self.retries.split_off(retries);
+        for item in firsts.into_iter().chain(retries) {
+            self.give_back(item, actions);
         }
+    }
+
+    fn is_spared(&self) -> bool {
+        self.circuit.is_open() && self.closed.is_none()
     }
 
     /// A try by hand is not read back like others: what waits for the circuit would keep it out of the window.
-    pub(super) fn takes_at_once(&mut self, row: &DeliveryRow) -> bool {
-        let DeliveryState::Parked { due, trigger } = row.state else {
-            return false;
+    pub(super) fn takes_at_once(&self, row: &DeliveryRow) -> bool {
+        let by_hand = |state| {
+            matches!(
+                state,
+                DeliveryState::Parked {
+                    trigger: Trigger::Manual,
+                    ..
+                }
+            )
         };
-        let at_once = trigger == Trigger::Manual && self.circuit.is_open() && self.closed.is_none();
-        if at_once {
-            self.held.insert(row.key.message, Held::Waiting);
-            self.manual.push_back(Item::of_row(row, due));
-        }
-        at_once
+        self.is_spared() && by_hand(row.state)
     }
 
     /// Takes over that its owner has changed the endpoint, or that it is enabled again.
@@ -64,26 +59,44 @@ impl Lane {
 
     /// Whether something waits that has grown too old behind an open circuit.
     pub(super) fn has_outlived(&self, now: Timestamp) -> bool {
-        self.circuit.is_open() && self.waiting().any(|item| item.is_too_old(now))
+        self.circuit.is_open()
+            && (self.outlived_first(now).is_some() || self.outlived_retry(now).is_some())
     }
 
     pub(super) fn pick_outlived(&mut self, now: Timestamp) -> Option<Item> {
-        [&mut self.first, &mut self.retries]
-            .into_iter()
-            .find_map(|queue| {
-                let place = queue.iter().position(|item| item.is_too_old(now))?;
-                queue.remove(place)
-            })
+        if let Some(place) = self.outlived_first(now) {
+            return self.first.remove(place);
+        }
+        let place = self.outlived_retry(now)?;
+        self.retries.remove(place)
+    }
+
+    /// In order only the next one is let out.
+    fn outlived_first(&self, now: Timestamp) -> Option<usize> {
+        let candidates = match self.fifo {
+            Some(_) => usize::from(self.is_ready(now)),
+            None => self.first.len(),
+        };
+        let mut candidates = self.first.iter().take(candidates);
+        candidates.position(|item| item.is_too_old(now))
+    }
+
+    fn outlived_retry(&self, now: Timestamp) -> Option<usize> {
+        self.retries.iter().position(|item| item.is_too_old(now))
     }
 
     /// When time alone lets something out of a lane whose circuit is open.
-    pub(super) fn spared_wake(&self) -> Option<Timestamp> {
-        if !self.circuit.is_open() || self.closed.is_some() {
+    pub(super) fn spared_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if !self.is_spared() {
             return None;
         }
-        let outlived = self.waiting().filter_map(|item| item.expires).min();
-        let probe = self.has_scheduled().then(|| self.circuit.wake()).flatten();
-        [outlived, probe].into_iter().flatten().min()
+        let waiting = self.first.iter().chain(&self.retries);
+        let expiries = waiting.filter_map(|item| item.expires);
+        let probe = self
+            .waits_by_schedule()
+            .then(|| self.circuit.wake())
+            .flatten();
+        expiries.chain(probe).filter(|moment| *moment > now).min()
     }
 
     /// The circuit's view, and whether it has changed since this was asked last.
@@ -98,9 +111,5 @@ impl Lane {
 
     pub(super) fn first_circuit(failing_since: Option<Timestamp>) -> Circuit {
         failing_since.map_or_else(Circuit::default, Circuit::in_doubt)
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = &Item> {
-        self.first.iter().chain(&self.retries)
     }
 }
