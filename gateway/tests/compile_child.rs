@@ -178,6 +178,8 @@ async fn uploads_past_the_queue_are_refused_for_now() {
 fn child(cpu_seconds: u64, memory: u64, component: &[u8]) -> Output {
     let mut child = Command::new(binary())
         .arg(COMPILE_SUBCOMMAND)
+        // As the gateway starts it.
+        .env("MIMALLOC_ARENA_RESERVE", "32768")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
