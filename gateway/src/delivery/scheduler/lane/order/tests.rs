@@ -732,7 +732,7 @@ fn only_the_head_is_let_out_when_it_has_grown_too_old() {
         world.goes_on();
     }
     assert!(world.is_open() && world.running.is_empty());
-    world.happens(Event::Wait(2));
+    world.happens(Event::Wait(3));
     assert_eq!(world.running[0].message, Seq(3), "no probe, too old");
     world.end(End::Failure);
     world.goes_on();
