@@ -204,7 +204,7 @@ impl World {
         let truth = Truth {
             deliver_at,
             // Every third one.
-            expires: (seq.0 % 3 == 0).then(|| self.now.after(MOST_AGE)),
+            expires: seq.0.is_multiple_of(3).then(|| self.now.after(MOST_AGE)),
             ..Truth::default()
         };
         self.truth.insert(seq, truth);
