@@ -97,7 +97,7 @@ fn random_moment() -> Duration {
 }
 
 async fn kills_keep_the_order(mode: &str, skip_after: Option<u16>) {
-    let rounds = rounds(4, 20);
+    let rounds = rounds(4, 50);
     let mut gateway = Gateway::builder()
         .config(SMALL_WINDOW)
         .retry_schedule(MANY_RETRIES)

@@ -151,7 +151,7 @@ impl Lane {
 
     /// How many deliveries the receiver takes at once, as far as it has shown; in order it is one, which shows no
     /// more than that it takes them.
-    fn shown_concurrency(&self) -> u32 {
+    pub(super) fn shown_concurrency(&self) -> u32 {
         match self.fifo {
             Some(_) => self.concurrency.barely(),
             None => self.concurrency.limit(),

@@ -961,3 +961,30 @@ fn lanes_that_stand_still_leave_memory_to_one_that_moves() {
     assert_eq!(sim.settled.len(), 500 + 100 * 200);
     assert_eq!(sim.scheduler.backlog().0, 0);
 }
+
+#[test]
+fn a_lane_in_order_counts_as_one_that_moves_once_it_has_delivered() {
+    let mut sim = Sim::new(limits());
+    sim.input(Input::CaughtUp);
+    let lane = LaneSpec {
+        order: DeliveryOrder::Fifo { skip_after: None },
+        ..spec(1, 1, 1)
+    };
+    sim.receiver(&lane, 10, Feedback::Success);
+    let big = Limits {
+        window: 10_000,
+        total: 200_000,
+        ..limits()
+    };
+    let window = |sim: &Sim| {
+        let shown = sim.scheduler.lanes[&lane.endpoint].shown_concurrency();
+        share::window(&big, big.total / 2, shown)
+    };
+    sim.deliver(&lane, 100);
+    assert!(window(&sim) < 10);
+    sim.run_for(SECOND);
+    assert!(window(&sim) > 400);
+    sim.run_for(SECOND);
+    assert_eq!(sim.settled.len(), 100);
+    assert_eq!(sim.most_under_way[&lane.endpoint], 1);
+}

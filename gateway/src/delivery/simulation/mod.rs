@@ -45,8 +45,8 @@ const SEEDS: u64 = 300;
 const SEEDS_PER_ROUND: u64 = 250;
 
 /// How long a run may take to come to rest, beside what its clocks may be off. Chosen: many times the longest
-/// wait of any schedule.
-const REST: Duration = Duration::from_secs(3_600);
+/// wait of any schedule, since a lane in order whose receiver fails waits so long for each of its deliveries.
+const REST: Duration = Duration::from_secs(36_000);
 
 /// Between two looks whether it has.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

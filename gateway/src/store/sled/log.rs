@@ -214,12 +214,14 @@ struct Replay {
 
 impl Replay {
     fn segment(&mut self, segment: &[u8], number: u64, offset: u64) {
+        // The last segment ends with its last message, which may be shorter than a head can be.
+        let end = segment.len().min(SEGMENT_BYTES - LONGEST_HEAD + 1);
         let mut at = SEGMENT_HEAD;
-        while at + LONGEST_HEAD <= segment.len() {
+        while at < end {
             let Some(message) = Message::read(segment, at, Some(number)) else {
                 // Where the next one is that can be read. None: nothing more was written here, or nothing
                 // more of it is left.
-                let rest = at + 1..segment.len().saturating_sub(LONGEST_HEAD);
+                let rest = at + 1..end;
                 let next = rest
                     .into_iter()
                     .find(|at| Message::read(segment, *at, Some(number)).is_some());

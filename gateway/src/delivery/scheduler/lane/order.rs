@@ -206,6 +206,10 @@ impl Lane {
                 false => self.note_due(item.due, message),
             };
         }
+        let (due, trigger) = (item.due, item.trigger);
+        if trigger == Trigger::Manual {
+            return self.write(item, DeliveryState::Parked { due, trigger }, None, actions);
+        }
         if self.fifo.is_none() {
             // Those that come meanwhile line up behind it.
             self.note_turn(message);

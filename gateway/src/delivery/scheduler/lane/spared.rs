@@ -40,16 +40,10 @@ impl Lane {
 
     /// A try by hand is not read back like others: what waits for the circuit would keep it out of the window.
     pub(super) fn takes_at_once(&self, row: &DeliveryRow) -> bool {
-        let by_hand = |state| {
-            matches!(
-                state,
-                DeliveryState::Parked {
-                    trigger: Trigger::Manual,
-                    ..
-                }
-            )
+        let DeliveryState::Parked { trigger, .. } = row.state else {
+            return false;
         };
-        self.is_spared() && by_hand(row.state)
+        self.is_spared() && trigger == Trigger::Manual
     }
 
     /// Takes over that its owner has changed the endpoint, or that it is enabled again.

@@ -204,7 +204,7 @@ impl World {
         let truth = Truth {
             deliver_at,
             // Every third one.
-            expires: (seq.0 % 3 == 0).then(|| self.now.after(MOST_AGE)),
+            expires: seq.0.is_multiple_of(3).then(|| self.now.after(MOST_AGE)),
             ..Truth::default()
         };
         self.truth.insert(seq, truth);
@@ -714,4 +714,29 @@ fn what_comes_behind_an_open_circuit_lines_up_behind_what_was_withdrawn() {
         world.happens(Event::Wait(20));
         assert_eq!(world.next(), Some(Seq(seq)));
     }
+}
+
+#[test]
+fn only_the_head_is_let_out_when_it_has_grown_too_old() {
+    let mut world = World::new(100, DeliveryOrder::Fifo { skip_after: None });
+    for _ in 0..4 {
+        world.post(0);
+    }
+    assert_eq!(world.next(), Some(Seq(1)));
+    assert_eq!(world.next(), Some(Seq(2)));
+    world.goes_on();
+    for wait in [0, 3, 7, 8] {
+        world.happens(Event::Wait(wait));
+        assert_eq!(world.running[0].message, Seq(3));
+        world.end(End::Failure);
+        world.goes_on();
+    }
+    assert!(world.is_open() && world.running.is_empty());
+    world.happens(Event::Wait(3));
+    assert_eq!(world.running[0].message, Seq(3), "no probe, too old");
+    world.end(End::Failure);
+    world.goes_on();
+    assert!(world.is_open() && world.running.is_empty());
+    world.happens(Event::Wait(6));
+    assert_eq!(world.next(), Some(Seq(4)));
 }
