@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! cargo test -p hookmill --lib simulation                              # the seeds of every day
-//! HOOKMILL_ROUNDS=20 cargo test -p hookmill --lib simulation           # thousands
+//! HOOKMILL_ROUNDS=full cargo test -p hookmill --lib simulation           # thousands
 //! HOOKMILL_SEED=7 cargo test -p hookmill --lib simulation -- --nocapture   # one, and what happens in it
 //! ```
 
@@ -39,6 +39,8 @@ use world::{Trace, World};
 const SEED: &str = "HOOKMILL_SEED";
 /// Rounds of the long tests; see there.
 const ROUNDS: &str = "HOOKMILL_ROUNDS";
+/// Of the long form, `full`.
+const FULL_ROUNDS: u64 = 20;
 /// Chosen: some ten seconds in an unoptimised build.
 const SEEDS: u64 = 300;
 /// Chosen: a full round of tests has 20 of them.
@@ -114,7 +116,11 @@ fn every_schedule_keeps_the_laws() {
         assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
         return;
     }
-    let seeds = number(ROUNDS).map_or(SEEDS, |rounds| rounds * SEEDS_PER_ROUND);
+    let seeds = match std::env::var(ROUNDS).as_deref() {
+        Err(_) => SEEDS,
+        Ok("full") => FULL_ROUNDS * SEEDS_PER_ROUND,
+        Ok(_) => number(ROUNDS).map_or(SEEDS, |rounds| rounds * SEEDS_PER_ROUND),
+    };
     for seed in 0..seeds {
         let (broken, _) = run(seed, Sabotage::None, Trace::Nowhere);
         assert!(
