@@ -16,6 +16,7 @@ mod message;
 mod names;
 mod organization;
 mod plugin;
+mod rate;
 mod retry;
 mod secret;
 
@@ -31,5 +32,6 @@ pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
+pub use rate::Rate;
 pub use retry::{RetryPolicy, RetryPolicyError, parse_duration};
 pub use secret::{Sealed, Secret};

@@ -7,15 +7,19 @@ mod flow;
 mod parked;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::concurrency::Concurrency;
 use super::health::Health;
-use super::rate::Rate;
 use super::tree::Turn;
 use super::{Action, Item, LaneSpec, Limits, Reply};
 use crate::domain::{
-    ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp, Trigger,
+    ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Rate, Seq, Timestamp, Trigger,
 };
+
+/// How far a lane may catch up after its driver woke late. Chosen: a few ticks of the timer (1 ms), so that
+/// rates over 1,000/s are reached and no burst exceeds five milliseconds' worth.
+const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// Where a delivery is that the gateway has in its hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +148,7 @@ impl Lane {
     }
 
     fn apply_spec(&mut self) {
-        self.rate.set(self.spec.rate);
+        self.rate.set(self.spec.rate.map(u32::from), CATCH_UP);
         self.health.load(self.spec.failing_since);
         let was_closed = self.closed.is_some();
         self.closed = self.spec.disabled.then_some(DeliveryState::Failed);

@@ -5,7 +5,7 @@
 //! - `input`, `action`, `item`: what it is told, what it wants done, what it holds
 //! - `lane`: the deliveries waiting for one endpoint, in memory and in the store
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
-//! - `rate`, `concurrency`, `health`: what a lane knows about its receiver
+//! - `concurrency`, `health`, and the domain's `Rate`: what a lane knows about its receiver
 //!
 //! A lane holds a window of deliveries. What does not fit is parked in the store as due now, and the lane
 //! asks for it once its window is half empty; the same way it asks for retries when their time has come.
@@ -16,7 +16,6 @@ mod health;
 mod input;
 mod item;
 mod lane;
-mod rate;
 mod tree;
 
 #[cfg(test)]
