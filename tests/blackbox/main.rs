@@ -12,6 +12,7 @@ mod endpoints;
 mod errors;
 mod hostile;
 mod idempotency;
+mod limits;
 mod operate;
 mod outcomes;
 mod plugins;

@@ -201,11 +201,16 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let with_content = query.flag("with_content", true);
     query.done()?;
+    let name = path.name("app_id")?;
+    // Before the body is read, unless it may be a twin's, which costs its sender nothing.
+    if !twin.has_key() {
+        let app = name.as_str().parse().ok();
+        state.ingest.may_submit(org, app).await?;
+    }
     let limit = state.ingest.payload_limit();
     let most = limit.saturating_add(state.config.json_bytes);
     let body = JsonBody::receive(&state, request, most).await?;
     let mut wanted: MessageIn<'_> = body.parse_borrowed()?;
-    let name = path.name("app_id")?;
     let payload = wanted.payload;
     let application = wanted.application.take();
     let checked = wanted.check(body.bytes(), limit)?;
@@ -258,13 +263,22 @@ fn answer(message: &Message) -> Result<Answer, ApiError> {
     Answer::json(StatusCode::ACCEPTED, &out)
 }
 
+/// As `Retry-After` says it: rounded up, so that who comes back then is not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::TooLarge { limit, .. } => Self::BodyTooLarge { limit },
             IngestError::Overloaded { retry_after } => Self::Unavailable {
                 detail: "too many messages are being accepted",
-                retry_after: retry_after.as_secs().max(1),
+                retry_after: whole_seconds(retry_after),
+            },
+            IngestError::Throttled { whose, retry_after } => Self::TooMany {
+                detail: format!("the {whose} sends more messages than its throttle rate allows"),
+                retry_after: whole_seconds(retry_after),
             },
             IngestError::Unavailable {
                 retry_after,
@@ -276,7 +290,7 @@ impl From<IngestError> for ApiError {
                 );
                 Self::Unavailable {
                     detail: "no message can be stored at present",
-                    retry_after: retry_after.as_secs().max(1),
+                    retry_after: whole_seconds(retry_after),
                 }
             }
             IngestError::EventIdTaken { existing } => {

@@ -35,6 +35,7 @@ mod following;
 mod health;
 mod idempotency;
 mod message;
+mod organization;
 mod paging;
 mod patch;
 mod plugin;

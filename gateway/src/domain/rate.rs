@@ -21,11 +21,15 @@ impl Rate {
     /// Takes over a changed rate, in tokens per second; none, as at first: no limit. Tokens that were not taken
     /// are kept for as long as `saved`: so many come at once after a pause, and the one of now.
     pub fn set(&mut self, per_second: Option<u32>, saved: Duration) {
-        self.interval_ns = per_second.map_or(0, |rate| 1_000_000_000 / u64::from(rate.max(1)));
-        self.saved_ns = u64::try_from(saved.as_nanos()).unwrap_or(u64::MAX);
-        if self.interval_ns == 0 {
+        let interval = per_second.map_or(0, |rate| 1_000_000_000 / u64::from(rate.max(1)));
+        if interval == 0 {
             self.next_ns = 0;
+        } else if self.interval_ns != interval && self.next_ns > 0 {
+            // As if the last token had been taken at the new rate.
+            self.next_ns = self.next_ns.saturating_sub(self.interval_ns) + interval;
         }
+        self.interval_ns = interval;
+        self.saved_ns = u64::try_from(saved.as_nanos()).unwrap_or(u64::MAX);
     }
 
     /// The same, with as many tokens at once as come within `burst`, and at least one.
@@ -106,7 +110,11 @@ mod tests {
             (10, Duration::ZERO, 1),
         ] {
             let mut rate = of(per_second, span);
-            assert_eq!(burst(&mut rate, at(0)), expected, "{per_second} in {span:?}");
+            assert_eq!(
+                burst(&mut rate, at(0)),
+                expected,
+                "{per_second} in {span:?}"
+            );
             // However long nothing was taken.
             assert_eq!(burst(&mut rate, at(1_000_000)), expected);
         }
@@ -130,9 +138,11 @@ mod tests {
     fn a_changed_rate_counts_at_once_and_none_is_no_limit() {
         let mut rate = of(1, Duration::ZERO);
         rate.take(at(0));
-        rate.set(Some(1_000), Duration::ZERO);
-        rate.take(at(1_000));
-        assert_eq!(rate.wait(at(1_000)), Some(at(1_001)));
+        assert_eq!(rate.wait(at(0)), Some(at(1_000)));
+        rate.set(Some(100), Duration::ZERO);
+        assert_eq!(rate.wait(at(0)), Some(at(10)));
+        rate.set(Some(2), Duration::ZERO);
+        assert_eq!(rate.wait(at(0)), Some(at(500)));
         rate.set(None, Duration::ZERO);
         assert_eq!(burst(&mut rate, at(1_000)), 10_000);
     }

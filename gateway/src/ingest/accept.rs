@@ -8,8 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::Config;
 use super::fanout::{self, Arrivals, FanOut};
+use super::limits::{Admission, Limits};
 use crate::delivery::{Lanes, Recent};
-use crate::domain::{Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid};
+use crate::domain::{
+    Application, ApplicationId, Clock, Message, MessageId, NewMessage, OrganizationId, Seq,
+    Timestamp, Uid,
+};
 use crate::metrics::Metrics;
 use crate::store::{AcceptItem, AcceptRefusal, IdempotencyRecord, Store, StoreError};
 
@@ -67,6 +71,14 @@ pub enum IngestError {
         /// When.
         retry_after: Duration,
     },
+    /// The application, or its organization, sends more than it may: come back.
+    #[error("the {whose} sends more messages than it may; try again in {retry_after:?}")]
+    Throttled {
+        /// Whose limit it is: `application` or `organization`.
+        whose: &'static str,
+        /// When.
+        retry_after: Duration,
+    },
     /// The store takes nothing at present: come back.
     #[error("no message can be stored at present; try again in {retry_after:?}")]
     Unavailable {
@@ -100,6 +112,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
     /// Bytes of payloads being accepted.
     under_way: Arc<Semaphore>,
     recent: Recent,
@@ -111,6 +124,7 @@ struct UnderWay {
     item: AcceptItem,
     /// Its share of the bytes being accepted.
     permit: OwnedSemaphorePermit,
+    admission: Admission,
 }
 
 /// Puts the room together: the way in, and what passes messages on to the lanes.
@@ -124,12 +138,14 @@ pub fn new(
     let (recent, hand_over) = lanes.split();
     let parts = (Arc::clone(&store), Arc::clone(&clock));
     let (arrivals, fan_out) = fanout::new(&config, parts, hand_over);
+    let limits = Limits::new(Arc::clone(&store), Arc::clone(&clock), config.burst());
     let bytes = config.in_flight_bytes.min(Semaphore::MAX_PERMITS);
     let ingest = Ingest(Arc::new(Inner {
         config,
         store,
         clock,
         metrics,
+        limits,
         under_way: Arc::new(Semaphore::new(bytes)),
         recent,
         arrivals,
@@ -143,6 +159,17 @@ impl Ingest {
         self.0.config.payload_bytes
     }
 
+    /// Whether an application's next message would be refused at present, before anything is known about it.
+    /// Nothing is taken from its limits, so it may still be refused by [`Ingest::submit`].
+    pub async fn may_submit(
+        &self,
+        org: OrganizationId,
+        app: Option<ApplicationId>,
+    ) -> Result<(), IngestError> {
+        let free = self.0.limits.check(org, app).await;
+        free.inspect_err(|_| self.0.metrics.accepted("refused"))
+    }
+
     /// Accepts one event. When this answers `Ok`, message, outbox entry and idempotency record are on disk.
     /// `idempotency` makes the record of the answer from the message that will be in it.
     ///
@@ -153,7 +180,10 @@ impl Ingest {
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
     ) -> Result<Accepted, IngestError> {
         let inner = Arc::clone(&self.0);
-        let under_way = match self.prepare(submission, idempotency) {
+        let admitted = inner.limits.admit(&submission.app).await;
+        let prepared =
+            admitted.and_then(|admission| self.prepare(submission, idempotency, admission));
+        let under_way = match prepared {
             Ok(under_way) => under_way,
             Err(refused) => {
                 let result = Err(refused);
@@ -183,6 +213,7 @@ impl Ingest {
         &self,
         submission: Submission,
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
+        admission: Admission,
     ) -> Result<UnderWay, IngestError> {
         let inner = &self.0;
         let bytes = submission.payload.len();
@@ -210,7 +241,11 @@ impl Ingest {
         let idempotency = idempotency(&message);
         let new = NewMessage { message, payload };
         let item = AcceptItem { new, idempotency };
-        Ok(UnderWay { item, permit })
+        Ok(UnderWay {
+            item,
+            permit,
+            admission,
+        })
     }
 
     fn message(&self, submission: Submission) -> Message {
@@ -237,7 +272,11 @@ impl Ingest {
 impl Inner {
     /// Commits and hands over.
     async fn accept(&self, under_way: UnderWay) -> Result<Accepted, IngestError> {
-        let UnderWay { item, permit } = under_way;
+        let UnderWay {
+            item,
+            permit,
+            admission,
+        } = under_way;
         let payload = item.new.payload.clone();
         let mut results = self.store.accept(vec![item]).await?;
         let message = match results.pop() {
@@ -256,6 +295,7 @@ impl Inner {
         self.recent.keep(message.clone(), payload);
         self.arrivals.push(message.clone());
         drop(permit);
+        admission.used();
         Ok(Accepted { message })
     }
 
@@ -268,6 +308,7 @@ impl Inner {
             Err(
                 IngestError::TooLarge { .. }
                 | IngestError::Overloaded { .. }
+                | IngestError::Throttled { .. }
                 | IngestError::Unavailable { .. },
             ) => "refused",
             Err(IngestError::Store(_)) => "error",

@@ -12,6 +12,9 @@ pub struct Config {
     pub payload_bytes: usize,
     /// Bytes of payloads that are being accepted at a time.
     pub in_flight_bytes: usize,
+    /// What a tenant with a rate limit may send at once, in milliseconds' worth of its rate: at 1,000, the
+    /// default, as many messages as it may send in a second. One message is always let through.
+    pub burst_ms: u64,
     /// How long a message is kept unless it says otherwise, in seconds.
     pub retention_s: u64,
     /// Accepted messages that wait for fan-out with their headers in memory.
@@ -26,6 +29,8 @@ impl Default for Config {
         Self {
             payload_bytes: 1 << 20,
             in_flight_bytes: 64 << 20,
+            // Chosen: a sender that works in batches once a second is not refused.
+            burst_ms: 1_000,
             // The contract's default: 90 days.
             retention_s: 90 * 24 * 3600,
             // Chosen: half a second of accepting at full speed.
@@ -37,6 +42,10 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(super) fn burst(&self) -> Duration {
+        Duration::from_millis(self.burst_ms)
+    }
+
     pub(super) fn retention(&self) -> Duration {
         Duration::from_secs(self.retention_s)
     }

@@ -2,6 +2,7 @@
 //! endpoints that want them.
 //!
 //! - `accept`: [`Ingest`], from a submission to the answer
+//! - `limits`: how much each tenant may have accepted
 //! - `fanout`: [`FanOut`], from a message to its lanes; after a start, from the outbox
 //!
 //! The answer's cost does not grow with the number of endpoints, and nothing that was answered depends on
@@ -10,6 +11,7 @@
 mod accept;
 mod config;
 mod fanout;
+mod limits;
 
 #[cfg(test)]
 mod tests;
