@@ -280,6 +280,10 @@ impl From<IngestError> for ApiError {
                 detail: format!("the {whose} sends more messages than its throttle rate allows"),
                 retry_after: whole_seconds(retry_after),
             },
+            IngestError::TooManyPending { limit, retry_after } => Self::TooMany {
+                detail: format!("the organization has its {limit} unfinished deliveries"),
+                retry_after: whole_seconds(retry_after),
+            },
             IngestError::Unavailable {
                 retry_after,
                 source,

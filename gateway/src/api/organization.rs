@@ -38,13 +38,16 @@ pub(crate) struct OrganizationOut {
     throttle_rate: Option<u32>,
     max_pending: Option<u64>,
     retry_policy: Option<RetryPolicy>,
+    /// Deliveries that are neither settled nor canceled.
+    pending: u64,
     created_at: String,
     updated_at: String,
 }
 
 impl OrganizationOut {
-    fn of(org: Organization) -> Self {
+    fn of(org: Organization, state: &ApiState) -> Self {
         Self {
+            pending: state.deliveries.pending(org.id),
             id: org.id.to_string(),
             throttle_rate: org.throttle_rate,
             max_pending: org.max_pending,
@@ -71,7 +74,7 @@ pub(crate) async fn list(
     Ok(axum::Json(paging.page(
         rows,
         |row| row.seq,
-        |row| OrganizationOut::of(row.value),
+        |row| OrganizationOut::of(row.value, &state),
     )))
 }
 
@@ -83,7 +86,8 @@ pub(crate) async fn get(
 ) -> Result<axum::Json<OrganizationOut>, ApiError> {
     let org = id(&path)?;
     let found = state.store.get::<Organization>(org).await?;
-    show(found.ok_or_else(not_found)?)
+    let found = found.ok_or_else(not_found)?;
+    Ok(axum::Json(OrganizationOut::of(found.value, &state)))
 }
 
 /// `PATCH /admin/organization/{org_id}`: one that has not sent a request yet may be given its limits before
@@ -109,7 +113,7 @@ pub(crate) async fn patch(
             Ok(())
         })
         .await?;
-    Ok(axum::Json(OrganizationOut::of(org)))
+    Ok(axum::Json(OrganizationOut::of(org, &state)))
 }
 
 /// `GET /organization`: the caller's own.
@@ -117,17 +121,14 @@ pub(crate) async fn own(
     State(state): State<Shared>,
     OfOrganization { org, .. }: OfOrganization,
 ) -> Result<axum::Json<OrganizationOut>, ApiError> {
-    show(known(&state, org).await?)
+    let own = known(&state, org).await?;
+    Ok(axum::Json(OrganizationOut::of(own.value, &state)))
 }
 
 async fn known(state: &ApiState, org: OrganizationId) -> Result<Stored<Organization>, ApiError> {
     know_organization(state, org).await?;
     let found = state.store.get::<Organization>(org).await?;
     found.ok_or_else(not_found)
-}
-
-fn show(org: Stored<Organization>) -> Result<axum::Json<OrganizationOut>, ApiError> {
-    Ok(axum::Json(OrganizationOut::of(org.value)))
 }
 
 /// What is no identifier of an organization names none.

@@ -16,7 +16,9 @@ use super::directory::Directory;
 use super::driver::{Driver, Reported};
 use super::endpoints::Endpoints;
 use super::lanes::{HandOver, Lanes};
+use super::opening::Opening;
 use super::payloads::Payloads;
+use super::pending::Pending;
 use super::record::{Job, Recorder};
 use super::recovery::{Recovery, lease_all};
 use super::resend::Deliveries;
@@ -65,6 +67,8 @@ pub struct Engine {
     directory: Arc<Directory>,
     changes: Arc<Changes>,
     payloads: Arc<Payloads>,
+    pending: Arc<Pending>,
+    opening: Arc<Opening>,
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
     records: (mpsc::Sender<Job>, mpsc::Receiver<Job>),
@@ -90,14 +94,19 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (fresh_in, fresh) = mpsc::channel(config.lane_queue.max(1));
     let records = mpsc::channel(config.record_queue.max(1));
     let (lease, lease_seen) = watch::channel(None);
+    let pending = Arc::new(Pending::default());
+    let opening = Opening::new(Arc::clone(&parts.store), inputs.0.clone());
     let deliveries = Deliveries {
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
+        pending: Arc::clone(&pending),
     };
     let lanes = Lanes {
         payloads: Arc::clone(&payloads),
         hand_over: HandOver {
             directory: Arc::clone(&directory),
+            pending: Arc::clone(&pending),
+            opening: Arc::clone(&opening),
             fresh: fresh_in,
             records: records.0.clone(),
             lease: lease_seen,
@@ -109,6 +118,8 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         directory,
         changes,
         payloads,
+        pending,
+        opening,
         inputs,
         fresh,
         records,
@@ -180,6 +191,7 @@ impl Engine {
             parts,
             directory,
             payloads,
+            pending,
             inputs: (inputs_in, inputs),
             fresh,
             records: (records_in, records),
@@ -214,7 +226,7 @@ impl Engine {
             inputs: inputs_in.clone(),
         });
         let driver = Driver {
-            scheduler: Scheduler::new(config.limits()),
+            scheduler: Scheduler::new(config.limits()).counting(pending),
             clock: parts.clock,
             store: parts.store,
             lease: lease.clone(),
@@ -252,6 +264,7 @@ impl Engine {
             lease: lease.clone(),
             retry: self.config.retry_schedule.clone(),
             inputs: self.inputs.0.clone(),
+            opening: Arc::clone(&self.opening),
         };
         background.spawn(recovery.run());
     }

@@ -7,7 +7,8 @@
 //! - `outcome`, `retry_after`: what a receiver's answer means
 //! - `record`, `ticket`: what happened goes to the store, outbox entries go with their last delivery
 //! - `directory`, `changes`, `endpoints`: what is known about endpoints, and what delivering changes about them
-//! - `recovery`, `engine`: start and end
+//! - `pending`: how many deliveries of each organization are unfinished
+//! - `recovery`, `opening`, `engine`: start and end
 //! - [`Deliveries`]: what a person can ask for
 //!
 //! Nothing here dials by itself (that is `outbound`'s), and nothing that a receiver, sender or plugin does
@@ -21,8 +22,10 @@ mod endpoints;
 mod engine;
 mod http;
 mod lanes;
+mod opening;
 mod outcome;
 mod payloads;
+mod pending;
 mod record;
 mod recovery;
 mod request;
@@ -42,4 +45,5 @@ pub use engine::{DeliveryError, Engine, Parts, open};
 pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
+pub(crate) use pending::{OneMore, Pending};
 pub use resend::{Deliveries, ResendError};

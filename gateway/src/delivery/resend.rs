@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::pending::Pending;
 use super::scheduler::{Input, LaneSpec};
-use crate::domain::{DeliveryKey, Endpoint, Message};
+use crate::domain::{DeliveryKey, Endpoint, Message, OrganizationId};
 use crate::store::{Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
@@ -13,6 +14,7 @@ use crate::store::{Store, StoreError};
 pub struct Deliveries {
     pub(super) store: Arc<dyn Store>,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) pending: Arc<Pending>,
 }
 
 /// Why a try was not scheduled.
@@ -27,6 +29,12 @@ pub enum ResendError {
 }
 
 impl Deliveries {
+    /// How many deliveries of this organization are neither settled nor canceled. In the first moments after a
+    /// start those from before it are being counted, and the number is lower than it will be.
+    pub fn pending(&self, org: OrganizationId) -> u64 {
+        u64::try_from(self.pending.of(org).get()).unwrap_or(0)
+    }
+
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
     /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
     /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.

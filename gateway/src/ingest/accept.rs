@@ -79,6 +79,14 @@ pub enum IngestError {
         /// When.
         retry_after: Duration,
     },
+    /// So many deliveries of the organization are unfinished that it gets no more: come back.
+    #[error("the organization has {limit} unfinished deliveries; try again in {retry_after:?}")]
+    TooManyPending {
+        /// How many it may have.
+        limit: u64,
+        /// When.
+        retry_after: Duration,
+    },
     /// The store takes nothing at present: come back.
     #[error("no message can be stored at present; try again in {retry_after:?}")]
     Unavailable {
@@ -137,8 +145,9 @@ pub fn new(
 ) -> (Ingest, FanOut) {
     let (recent, hand_over) = lanes.split();
     let parts = (Arc::clone(&store), Arc::clone(&clock));
+    let rooms = (Arc::clone(&store), Arc::clone(&clock));
+    let limits = Limits::new(rooms, hand_over.pending(), config.burst());
     let (arrivals, fan_out) = fanout::new(&config, parts, hand_over);
-    let limits = Limits::new(Arc::clone(&store), Arc::clone(&clock), config.burst());
     let bytes = config.in_flight_bytes.min(Semaphore::MAX_PERMITS);
     let ingest = Ingest(Arc::new(Inner {
         config,
@@ -293,9 +302,8 @@ impl Inner {
             }
         };
         self.recent.keep(message.clone(), payload);
-        self.arrivals.push(message.clone());
+        self.arrivals.push(message.clone(), admission.used());
         drop(permit);
-        admission.used();
         Ok(Accepted { message })
     }
 
@@ -309,6 +317,7 @@ impl Inner {
                 IngestError::TooLarge { .. }
                 | IngestError::Overloaded { .. }
                 | IngestError::Throttled { .. }
+                | IngestError::TooManyPending { .. }
                 | IngestError::Unavailable { .. },
             ) => "refused",
             Err(IngestError::Store(_)) => "error",

@@ -19,7 +19,7 @@ pub struct Config {
     pub retention_s: u64,
     /// Accepted messages that wait for fan-out with their headers in memory.
     pub fan_out_queue: usize,
-    /// Accepted messages beyond those that wait for fan-out in the store, 8 bytes each in memory; past it new
+    /// Accepted messages beyond those that wait for fan-out in the store, 16 bytes each in memory; past it new
     /// messages are refused.
     pub fan_out_backlog: usize,
 }
@@ -35,7 +35,7 @@ impl Default for Config {
             retention_s: 90 * 24 * 3600,
             // Chosen: half a second of accepting at full speed.
             fan_out_queue: 8_192,
-            // Chosen: 8 MB.
+            // Chosen: 16 MB.
             fan_out_backlog: 1_000_000,
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use crate::delivery::{HandOver, Stopped};
+use crate::delivery::{HandOver, OneMore, Stopped};
 use crate::domain::{Clock, EndpointId, Message, Seq};
 use crate::store::{OutboxEntry, Store, StoreError};
 
@@ -32,16 +32,19 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Where accepted messages arrive.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Arrival>,
     shared: Arc<Shared>,
 }
+
+/// A message, and its place among the unfinished deliveries until its own are.
+type Arrival = (Message, Option<OneMore>);
 
 #[derive(Debug)]
 struct Shared {
     /// The outbox has been read: what arrives from now on is passed on from the queue.
     live: AtomicBool,
     /// Messages that did not fit into the queue.
-    missed: Mutex<VecDeque<Seq>>,
+    missed: Mutex<VecDeque<(Seq, Option<OneMore>)>>,
     missed_limit: usize,
     wake: Notify,
 }
@@ -52,7 +55,7 @@ pub struct FanOut {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     lanes: HandOver,
-    queue: mpsc::Receiver<Message>,
+    queue: mpsc::Receiver<Arrival>,
     shared: Arc<Shared>,
     /// Read from the outbox although they arrive in the queue too.
     twins: HashSet<Seq>,
@@ -95,13 +98,15 @@ impl Arrivals {
     }
 
     /// A message that is on disk. Never waits.
-    pub(super) fn push(&self, message: Message) {
+    pub(super) fn push(&self, message: Message, unfinished: Option<OneMore>) {
         if !self.shared.live.load(Ordering::SeqCst) {
             return;
         }
         let seq = message.seq;
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(message) {
-            self.shared.missed.lock().push_back(seq);
+        let arrival = (message, unfinished);
+        if let Err(mpsc::error::TrySendError::Full((_, unfinished))) = self.queue.try_send(arrival)
+        {
+            self.shared.missed.lock().push_back((seq, unfinished));
             self.shared.wake.notify_one();
         }
     }
@@ -129,7 +134,7 @@ impl FanOut {
                 () = self.shared.wake.notified() => {}
                 numbers = self.store.surfaced() => self.surface(numbers).await?,
             }
-            for message in arrived.drain(..) {
+            for (message, _unfinished) in arrived.drain(..) {
                 if !self.twins.remove(&message.seq) {
                     self.fan_out(&message, &[]).await?;
                 }
@@ -191,7 +196,8 @@ impl FanOut {
     /// Passes on some of what did not fit into the queue.
     async fn catch_up(&mut self) -> Result<(), Stopped> {
         for _ in 0..BATCH {
-            let Some(seq) = self.shared.missed.lock().pop_front() else {
+            let missed = self.shared.missed.lock().pop_front();
+            let Some((seq, _unfinished)) = missed else {
                 return Ok(());
             };
             let message = patiently(|| self.store.message(seq)).await;
@@ -219,6 +225,9 @@ impl FanOut {
             })
             .cloned()
             .collect();
+        for endpoint in &wanted {
+            patiently(|| self.lanes.open(endpoint)).await?;
+        }
         self.lanes.deliver(message, &wanted, self.clock.now()).await
     }
 }

@@ -1,6 +1,7 @@
-//! How much each tenant may have accepted: messages per second by application and by organization. What an
-//! organization may do is read once and dropped the moment the store commits a change. Nothing of this is
-//! durable: after a start everybody begins with a full burst.
+//! How much each tenant may have accepted: messages per second by application and by organization, and no
+//! more while too many deliveries of the organization are unfinished. What an organization may do is read once
+//! and dropped the moment the store commits a change. Nothing of this is durable: after a start everybody begins
+//! with a full burst.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use super::accept::IngestError;
+use crate::delivery::{OneMore, Pending};
 use crate::domain::{
     Application, ApplicationId, Clock, Organization, OrganizationId, Rate, Timestamp,
 };
@@ -18,6 +20,10 @@ use crate::store::{Change, Kind, Store, StoreError};
 
 /// Organizations whose limits are kept in memory. Chosen: under 1 MB.
 const ORGANIZATIONS: usize = 10_000;
+
+/// When to come back while too many deliveries are unfinished. Chosen: receivers that work take thousands
+/// within it, and those that do not are not mended sooner.
+const BACKLOG: Duration = Duration::from_secs(5);
 
 /// Rates looked at before idle ones are forgotten for the first time. Chosen: some 100 KB.
 const RATES: usize = 1_024;
@@ -27,6 +33,7 @@ const RATES: usize = 1_024;
 pub(super) struct Limits {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    pending: Arc<Pending>,
     burst: Duration,
     organizations: Cache<OrganizationId, Bounds>,
     /// Raised by each change of an organization, so that what was read before it is not kept after it.
@@ -38,6 +45,7 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, Copy, Default)]
 struct Bounds {
     throttle_rate: Option<u32>,
+    max_pending: Option<u64>,
 }
 
 /// Whose messages are counted together: an organization's, or those of one application of it.
@@ -57,14 +65,21 @@ struct Rates {
 pub(super) struct Admission {
     limits: Arc<Limits>,
     counted: [Option<Counted>; 2],
+    /// The message as a delivery that is unfinished; taken out when it is used.
+    unfinished: Option<OneMore>,
 }
 
 impl Limits {
     /// Sees every change of the store from now on.
-    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, burst: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
+        pending: Arc<Pending>,
+        burst: Duration,
+    ) -> Arc<Self> {
         let limits = Arc::new(Self {
             store: Arc::clone(&store),
             clock,
+            pending,
             burst,
             organizations: Cache::new(ORGANIZATIONS),
             changes: AtomicU64::new(0),
@@ -86,6 +101,8 @@ impl Limits {
         app: Option<ApplicationId>,
     ) -> Result<(), IngestError> {
         let bounds = self.bounds(org).await?;
+        // Counted and dropped: only whether it can be is of interest.
+        self.one_more(org, bounds)?;
         let now = self.clock.now();
         let rates = self.rates.lock();
         if bounds.throttle_rate.is_some() {
@@ -104,6 +121,7 @@ impl Limits {
         app: &Application,
     ) -> Result<Admission, IngestError> {
         let bounds = self.bounds(app.org).await?;
+        let unfinished = Some(self.one_more(app.org, bounds)?);
         let limited = |counted: Counted, rate: Option<u32>| rate.map(|rate| (counted, rate));
         let wanted = [
             limited((app.org, None), bounds.throttle_rate),
@@ -125,6 +143,15 @@ impl Limits {
         Ok(Admission {
             limits: Arc::clone(self),
             counted: wanted.map(|wanted| wanted.map(|(counted, _)| counted)),
+            unfinished,
+        })
+    }
+
+    fn one_more(&self, org: OrganizationId, bounds: Bounds) -> Result<OneMore, IngestError> {
+        let one_more = self.pending.of(org).one_more(bounds.max_pending);
+        one_more.ok_or_else(|| IngestError::TooManyPending {
+            limit: bounds.max_pending.unwrap_or(u64::MAX),
+            retry_after: BACKLOG,
         })
     }
 
@@ -136,6 +163,7 @@ impl Limits {
         let read = self.store.get::<Organization>(org).await?;
         let bounds = read.map_or_else(Bounds::default, |read| Bounds {
             throttle_rate: read.value.throttle_rate,
+            max_pending: read.value.max_pending,
         });
         self.organizations.insert(org, bounds);
         if self.changes.load(Ordering::SeqCst) != changes {
@@ -191,9 +219,10 @@ impl Rates {
 }
 
 impl Admission {
-    /// The message was accepted.
-    pub(super) fn used(mut self) {
+    /// The message was accepted. It is unfinished until what this gives is dropped.
+    pub(super) fn used(mut self) -> Option<OneMore> {
         self.counted = [None, None];
+        self.unfinished.take()
     }
 }
 

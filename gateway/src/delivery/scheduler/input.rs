@@ -30,10 +30,12 @@ pub(crate) type Reply = oneshot::Sender<()>;
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A new delivery.
+    /// A new delivery; whoever hands it in has counted it, from now on its lane does.
     Deliver(LaneSpec, Item),
     /// A lane with parked deliveries, at start; the earliest is due then.
     Open(LaneSpec, Timestamp),
+    /// A lane has so many parked deliveries of which it was not told: at start, before anything happens to it.
+    Counted(LaneSpec, u64),
     /// The endpoint was changed.
     Changed(LaneSpec),
     /// The endpoint was deleted.

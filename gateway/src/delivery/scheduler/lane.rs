@@ -13,6 +13,7 @@ use super::concurrency::Concurrency;
 use super::health::Health;
 use super::tree::Turn;
 use super::{Action, Item, LaneSpec, Limits, Reply};
+use crate::delivery::pending::Count;
 use crate::domain::{
     ApplicationId, DeliveryRow, DeliveryState, OrganizationId, Rate, Seq, Timestamp, Trigger,
 };
@@ -64,6 +65,11 @@ pub(super) struct Lane {
     next_due: Option<Timestamp>,
     /// Parked deliveries up to this one have been read.
     cursor: Option<(Timestamp, Seq)>,
+    /// Parked deliveries that are not held; relative until those from before the start are counted.
+    parked: i64,
+    /// Its organization's unfinished deliveries, and how many of them are this lane's.
+    count: Count,
+    counted: i64,
     /// A read is under way; what was recorded meanwhile is taken in after it, since the read may show it in
     /// its old place.
     refill: Option<Vec<DeliveryRow>>,
@@ -74,7 +80,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(spec: LaneSpec, limits: &Limits) -> Self {
+    pub(super) fn new(spec: LaneSpec, limits: &Limits, count: Count) -> Self {
         let mut lane = Self {
             closed: None,
             manual: VecDeque::new(),
@@ -91,6 +97,9 @@ impl Lane {
             overflowed: false,
             next_due: None,
             cursor: None,
+            parked: 0,
+            count,
+            counted: 0,
             refill: None,
             refill_queued: false,
             turn: Turn::default(),
@@ -245,6 +254,8 @@ impl Lane {
                 }
             }
             None => {
+                let was_parked = row.as_ref().is_some_and(|row| !row.state.is_settled());
+                self.parked -= i64::from(was_parked);
                 let item = Item::manual(row, message, now);
                 return self.write_manual(now, item, Some(reply), actions);
             }
@@ -296,6 +307,7 @@ impl Lane {
             .collect();
         let last = free.len().saturating_sub(1);
         for (place, row) in free.into_iter().enumerate() {
+            self.parked -= 1;
             self.held.insert(row.key.message, Held::Recording);
             actions.push(Action::Write {
                 row,
@@ -306,6 +318,30 @@ impl Lane {
         if let Some(reply) = reply {
             reply.send(()).ok();
         }
+    }
+
+    // --- how many there are ------------------------------------------------------------------------
+
+    /// A delivery was handed in, which was counted as one by whoever did so: until it is counted here.
+    pub(super) fn count_handed_in(&mut self) {
+        self.report_pending();
+        self.count.add(-1);
+    }
+
+    /// So many were parked before anything happened here.
+    pub(super) fn count_parked(&mut self, parked: u64) {
+        self.parked += i64::try_from(parked).unwrap_or(i64::MAX);
+    }
+
+    /// Tells the organization's count what has changed. What waits for an endpoint that is gone is canceled.
+    pub(super) fn report_pending(&mut self) {
+        let held = i64::try_from(self.held.len()).unwrap_or(i64::MAX);
+        let pending = match self.closed {
+            Some(DeliveryState::Canceled) => 0,
+            _ => held.saturating_add(self.parked),
+        };
+        self.count.add(pending - self.counted);
+        self.counted = pending;
     }
 
     pub(super) fn is_idle(&self, now: Timestamp) -> bool {

@@ -22,6 +22,7 @@ mod tree;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use action::{Action, Refill, Start};
@@ -31,6 +32,7 @@ pub(crate) use item::Item;
 use lane::Lane;
 use tree::Tree;
 
+use super::pending::Pending;
 use crate::domain::{EndpointId, Seq, Timestamp};
 
 /// Bounds of the scheduler.
@@ -62,6 +64,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
+    pending: Arc<Pending>,
     lanes: HashMap<EndpointId, Lane>,
     tree: Tree,
     /// At most one moment per lane: when time alone lets it do something.
@@ -78,6 +81,7 @@ impl Scheduler {
         Self {
             tree: Tree::new(&limits),
             limits,
+            pending: Arc::default(),
             lanes: HashMap::new(),
             timers: BTreeSet::new(),
             refills: VecDeque::new(),
@@ -86,18 +90,30 @@ impl Scheduler {
         }
     }
 
+    /// The same, with these counts of what its lanes have waiting.
+    pub(crate) fn counting(self, pending: Arc<Pending>) -> Self {
+        Self { pending, ..self }
+    }
+
     /// Takes in what happened. [`Scheduler::advance`] then says what to start; many inputs may come first.
     pub(crate) fn take(&mut self, now: Timestamp, input: Input, actions: &mut Vec<Action>) {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
                 let window = self.limits.window;
-                self.lane(spec).deliver(now, item, window, actions);
+                let lane = self.lane(spec);
+                lane.deliver(now, item, window, actions);
+                lane.count_handed_in();
                 self.touch(now, id);
             }
             Input::Open(spec, due) => {
                 let id = spec.endpoint;
                 self.lane(spec).note_parked(due, Seq(0));
+                self.touch(now, id);
+            }
+            Input::Counted(spec, parked) => {
+                let id = spec.endpoint;
+                self.lane(spec).count_parked(parked);
                 self.touch(now, id);
             }
             Input::Changed(spec) => {
@@ -208,7 +224,7 @@ impl Scheduler {
         let lane = self
             .lanes
             .entry(spec.endpoint)
-            .or_insert_with(|| Lane::new(spec.clone(), limits));
+            .or_insert_with(|| Lane::new(spec.clone(), limits, self.pending.of(spec.org)));
         lane.learn(spec);
         lane
     }
@@ -236,6 +252,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        lane.report_pending();
         if lane.startable(now) && !lane.turn.queued {
             self.tree.offer(lane.org(), lane.app(), id, &mut lane.turn);
         }

@@ -194,6 +194,10 @@ impl Store for FaultyStore {
         self.inner.next_due(lease, lane).await
     }
 
+    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError> {
+        self.inner.parked(lease, lane).await
+    }
+
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         self.recording.notify_one();
         self.gate.acquire().await.unwrap().forget();

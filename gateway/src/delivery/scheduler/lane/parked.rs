@@ -51,6 +51,7 @@ impl Lane {
             });
         }
         if let DeliveryState::Parked { due, .. } = row.state {
+            self.parked += 1;
             self.note_parked(due, message);
         }
     }
@@ -120,6 +121,7 @@ impl Lane {
             if self.held.contains_key(&message) {
                 continue;
             }
+            self.parked -= 1;
             let item = Item::of_row(&row, due);
             if self.closed.is_some() {
                 self.settle(item, actions);
@@ -139,7 +141,14 @@ impl Lane {
             };
         } else {
             self.overflowed = false;
-            if let Some(due) = refilled.next_due {
+            if refilled.next_due.is_none() {
+                // All are held. Whatever was counted wrong, as when somebody asked for one more try of a
+                // delivery that was changing at that moment, ends here.
+                self.parked = 0;
+            }
+            // A lane that was closed meanwhile wants them all now.
+            let all_now = |due| self.closed.map_or(due, |_| Timestamp::default());
+            if let Some(due) = refilled.next_due.map(all_now) {
                 self.next_due = Some(self.next_due.map_or(due, |known| known.min(due)));
             }
         }
