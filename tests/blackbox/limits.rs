@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use hookmill_tests::gateway::random_org;
-use hookmill_tests::{Client, Gateway, Reply, Tenant, eventually};
+use hookmill_tests::{Client, Gateway, Receiver, Reply, Tenant, eventually};
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What a tenant with a limit may send at once, in seconds' worth of its rate.
@@ -242,4 +243,137 @@ async fn an_administrator_lists_organizations_and_sets_what_they_may_do() {
     }
     own.get("/api/v1/organization").await.expect(403);
     admin.get("/api/v1/organization").await.expect(403);
+}
+
+#[tokio::test]
+async fn an_organization_has_no_more_unfinished_than_its_limit_and_a_restart_does_not_forget_them()
+{
+    let mut gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().held().await;
+    tenant.endpoint(&receiver.url()).await;
+    let limits = limits_of(gateway.org());
+    let pending = async |gateway: &Gateway, expected: usize| {
+        let admin = administrator(gateway).await;
+        eventually(&format!("{expected} pending"), async || {
+            let shown = admin.get(&limits).await.expect(200).json();
+            (shown["pending"] == expected)
+                .then_some(())
+                .ok_or_else(|| shown.to_string())
+        })
+        .await;
+    };
+    // Once this has come and gone, the start is over.
+    receiver.release(1);
+    tenant.send(json!({})).await;
+    pending(&gateway, 0).await;
+    let admin = administrator(&gateway).await;
+    admin
+        .patch(&limits, json!({"maxPending": 5}))
+        .await
+        .expect(200);
+    let (sent, refusal) = send_until_refused(&tenant).await;
+    assert_eq!(sent, 5);
+    assert!(retry_after(&refusal) >= 1);
+    refusal.expect_error(429, "too_many_requests");
+    pending(&gateway, 5).await;
+    assert_eq!(accepted(&tenant).await, 6);
+    gateway.kill().await;
+    gateway.restart().await;
+    pending(&gateway, 5).await;
+    let tenant = tenant.with_client(gateway.client().await);
+    assert_eq!(send_until_refused(&tenant).await.0, 0);
+    receiver.release(1_000);
+    eventually("room", async || {
+        let reply = tenant.client.post(&tenant.path("/msg"), event(1)).await;
+        (reply.status == 202)
+            .then_some(())
+            .ok_or_else(|| reply.status.to_string())
+    })
+    .await;
+    pending(&gateway, 0).await;
+}
+
+/// Deliveries per second of an endpoint, and what a lane may catch up when its driver woke late.
+const RATE: u32 = 20;
+const CATCH_UP: Duration = Duration::from_millis(5);
+
+/// That the requests after the first `seen` came no sooner than the rate allows when it began at `start`, when
+/// `free` of them were on their way already.
+fn assert_spaced(receiver: &Receiver, seen: usize, start: Instant, free: u32) {
+    let requests = receiver.requests();
+    for (n, request) in (0u32..).zip(&requests[seen..]) {
+        let earliest =
+            (Duration::from_secs(1) / RATE * n.saturating_sub(free)).saturating_sub(CATCH_UP);
+        let came = request.at.duration_since(start);
+        assert!(
+            came >= earliest,
+            "number {n} came after {came:?}, not {earliest:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_sent_to_at_its_rate_without_bursts_after_a_pause_or_a_stall() {
+    let gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let body = json!({"url": receiver.url(), "throttleRate": RATE});
+    let endpoint = tenant.endpoint_with(body).await;
+    let start = Instant::now();
+    for n in 0..90 {
+        tenant.send(json!({"n": n})).await;
+    }
+    receiver.wait_for(20).await;
+    assert_spaced(&receiver, 0, start, 0);
+
+    let path = |verb: &str| tenant.path(&format!("/endpoint/{endpoint}/{verb}"));
+    tenant
+        .client
+        .post(&path("pause"), json!({}))
+        .await
+        .expect(200);
+    // What is under way when it is paused still comes; what waits is written down.
+    for _ in 0..20 {
+        tenant.send(json!({})).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (resumed, seen) = (Instant::now(), receiver.count());
+    tenant
+        .client
+        .post(&path("resume"), json!({}))
+        .await
+        .expect(200);
+    receiver.wait_for(seen + 20).await;
+    assert_spaced(&receiver, seen, resumed, 1);
+
+    gateway.signal(Signal::STOP);
+    // The receiver takes what has left the gateway.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (woken, seen) = (Instant::now(), receiver.count());
+    gateway.signal(Signal::CONT);
+    receiver.wait_for(seen + 20).await;
+    assert_spaced(&receiver, seen, woken, 2);
+}
+
+#[tokio::test]
+async fn a_changed_rate_of_an_endpoint_counts_at_once() {
+    let gateway = Gateway::start().await;
+    let tenant = Tenant::new(&gateway).await;
+    let receiver = Receiver::start().await;
+    let body = json!({"url": receiver.url(), "throttleRate": 1});
+    let endpoint = tenant.endpoint_with(body).await;
+    // At that rate, more than any test waits for.
+    for n in 0..400 {
+        tenant.send(json!({"n": n})).await;
+    }
+    receiver.wait_for(1).await;
+    tenant
+        .patch_endpoint(&endpoint, json!({"throttleRate": 200}))
+        .await;
+    receiver.wait_for(300).await;
+    tenant
+        .patch_endpoint(&endpoint, json!({"throttleRate": null}))
+        .await;
+    receiver.wait_for(400).await;
 }

@@ -5,8 +5,10 @@
     reason = "clippy exempts test functions only, and this whole program is tests"
 )]
 
+mod back_pressure;
 mod chains;
 mod crash;
+mod deliver_at;
 mod docs;
 mod endpoints;
 mod errors;

@@ -119,7 +119,8 @@ struct Checked {
 
 impl MessageIn<'_> {
     /// `body` is what it was read from: the payload stays a part of it.
-    fn check(self, body: &Bytes, limit: usize) -> Result<Checked, ApiError> {
+    fn check(self, body: &Bytes, state: &ApiState) -> Result<Checked, ApiError> {
+        let limit = state.ingest.payload_limit();
         let payload = self.payload.get();
         if payload.len() > limit {
             return Err(ApiError::BodyTooLarge { limit });
@@ -153,11 +154,21 @@ impl MessageIn<'_> {
             "payloadRetentionHours",
             format!("must be from 1 to {most}"),
         );
-        faults.none()?;
-        // Both are in their ranges by now.
         let kept = hours
-            .map(|hours| hours * 3600)
-            .or(days.map(|days| days * DAY));
+            .map(|hours| hours.saturating_mul(3600))
+            .or(days.map(|days| days.saturating_mul(DAY)))
+            .map(Duration::from_secs);
+        let longest = kept.unwrap_or(state.ingest.retention());
+        let latest = state.clock.wall().after(longest);
+        faults.check(
+            deliver_at.flatten().is_none_or(|at| at <= latest),
+            "deliverAt",
+            format!(
+                "must lie within the {} that the message is kept",
+                span(longest)
+            ),
+        );
+        faults.none()?;
         Ok(Checked {
             event_type: self.event_type,
             event_id: self.event_id,
@@ -165,8 +176,17 @@ impl MessageIn<'_> {
             channels: self.channels.into_iter().flatten().collect(),
             tags: self.tags.into_iter().flatten().collect(),
             deliver_at: deliver_at.flatten(),
-            retention: kept.map(Duration::from_secs),
+            retention: kept,
         })
+    }
+}
+
+/// A retention for people.
+fn span(kept: Duration) -> String {
+    match kept.as_secs() {
+        seconds if seconds.is_multiple_of(DAY) => format!("{} days", seconds / DAY),
+        seconds if seconds.is_multiple_of(3600) => format!("{} hours", seconds / 3600),
+        seconds => format!("{seconds} seconds"),
     }
 }
 
@@ -213,7 +233,7 @@ pub(crate) async fn create(
     let mut wanted: MessageIn<'_> = body.parse_borrowed()?;
     let payload = wanted.payload;
     let application = wanted.application.take();
-    let checked = wanted.check(body.bytes(), limit)?;
+    let checked = wanted.check(body.bytes(), &state)?;
     let once = twin
         .once(&state, &caller, body.bytes(), async |pending| {
             let app = application::get_or_create(&state, org, &name, application).await?;

@@ -168,6 +168,11 @@ impl Ingest {
         self.0.config.payload_bytes
     }
 
+    /// How long a message is kept that does not say.
+    pub fn retention(&self) -> Duration {
+        self.0.config.retention()
+    }
+
     /// Whether an application's next message would be refused at present, before anything is known about it.
     /// Nothing is taken from its limits, so it may still be refused by [`Ingest::submit`].
     pub async fn may_submit(
@@ -182,7 +187,8 @@ impl Ingest {
     /// Accepts one event. When this answers `Ok`, message, outbox entry and idempotency record are on disk.
     /// `idempotency` makes the record of the answer from the message that will be in it.
     ///
-    /// Cancel-safe: a dropped call may have accepted the message, which is then delivered.
+    /// Cancel-safe: a dropped call may have accepted the message, which is then delivered. The same holds for
+    /// one that was answered `Unavailable` because the disk took too long.
     pub async fn submit(
         &self,
         submission: Submission,
@@ -207,7 +213,18 @@ impl Ingest {
             inner.count(&result);
             result
         });
-        match accepting.await {
+        let patience = self.0.config.commit_timeout();
+        let Ok(ended) = tokio::time::timeout(patience, accepting).await else {
+            tracing::error!(
+                ?patience,
+                "the disk does not answer: a message may be kept or not"
+            );
+            return Err(IngestError::Unavailable {
+                retry_after: LATER,
+                source: StoreError::Busy,
+            });
+        };
+        match ended {
             Ok(result) => result,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

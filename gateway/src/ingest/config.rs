@@ -15,6 +15,9 @@ pub struct Config {
     /// What a tenant with a rate limit may send at once, in milliseconds' worth of its rate: at 1,000, the
     /// default, as many messages as it may send in a second. One message is always let through.
     pub burst_ms: u64,
+    /// How long a sender waits for the disk before it is answered 503, in milliseconds; 10,000. The message
+    /// may have been kept all the same, and is delivered then.
+    pub commit_timeout_ms: u64,
     /// How long a message is kept unless it says otherwise, in seconds.
     pub retention_s: u64,
     /// Accepted messages that wait for fan-out with their headers in memory.
@@ -31,6 +34,8 @@ impl Default for Config {
             in_flight_bytes: 64 << 20,
             // Chosen: a sender that works in batches once a second is not refused.
             burst_ms: 1_000,
+            // Chosen: a hundred slow commits; who waits longer waits for a disk that hangs.
+            commit_timeout_ms: 10_000,
             // The contract's default: 90 days.
             retention_s: 90 * 24 * 3600,
             // Chosen: half a second of accepting at full speed.
@@ -44,6 +49,10 @@ impl Default for Config {
 impl Config {
     pub(super) fn burst(&self) -> Duration {
         Duration::from_millis(self.burst_ms)
+    }
+
+    pub(super) fn commit_timeout(&self) -> Duration {
+        Duration::from_millis(self.commit_timeout_ms)
     }
 
     pub(super) fn retention(&self) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +29,12 @@ pub(crate) struct FaultyStore {
     gate: Semaphore,
     /// One place per read of a message by its number; taken away to hold them back.
     messages: Semaphore,
+    /// One place per acceptance; taken away to hold them back.
+    accepts: Semaphore,
+    /// No write succeeds and no lease is renewed.
+    broken: AtomicBool,
+    /// A lease was not renewed.
+    pub(crate) not_renewed: Notify,
     /// A write of outcomes has begun.
     pub(crate) recording: Notify,
 }
@@ -40,6 +46,9 @@ impl FaultyStore {
             failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
             messages: Semaphore::new(1_000_000),
+            accepts: Semaphore::new(1_000_000),
+            broken: AtomicBool::new(false),
+            not_renewed: Notify::new(),
             recording: Notify::new(),
         })
     }
@@ -61,6 +70,28 @@ impl FaultyStore {
 
     pub(crate) fn resume_messages(&self) {
         self.messages.add_permits(1_000_000);
+    }
+
+    /// Holds acceptances back until [`FaultyStore::resume_accepts`].
+    pub(crate) fn hold_accepts(&self) {
+        self.accepts
+            .forget_permits(self.accepts.available_permits());
+    }
+
+    pub(crate) fn resume_accepts(&self) {
+        self.accepts.add_permits(1_000_000);
+    }
+
+    /// Fails like a disk that does not take writes, until it is mended.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    fn writing(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Backend("the disk fails".into()));
+        }
+        Ok(())
     }
 
     fn listing(&self) -> Result<(), StoreError> {
@@ -135,6 +166,8 @@ impl Store for FaultyStore {
         &self,
         items: Vec<AcceptItem>,
     ) -> Result<Vec<Result<Message, AcceptRefusal>>, StoreError> {
+        let _place = self.accepts.acquire().await;
+        self.writing()?;
         self.inner.accept(items).await
     }
 
@@ -149,6 +182,8 @@ impl Store for FaultyStore {
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+        self.writing()
+            .inspect_err(|_| self.not_renewed.notify_one())?;
         self.inner.renew(lease, until).await
     }
 
@@ -201,6 +236,7 @@ impl Store for FaultyStore {
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         self.recording.notify_one();
         self.gate.acquire().await.unwrap().forget();
+        self.writing()?;
         self.inner.record(lease, outcomes).await
     }
 
