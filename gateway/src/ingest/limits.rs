@@ -239,3 +239,28 @@ impl Drop for Admission {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_that_send_no_more_are_forgotten() {
+        let mut rates = Rates {
+            of: HashMap::new(),
+            most: RATES,
+        };
+        let at = |second: usize| Timestamp::from_millis(1_000_000 + 1_000 * second as u64);
+        for second in 0..10 * RATES {
+            let now = at(second);
+            rates.forget_idle(now);
+            let rate = rates
+                .of
+                .entry((OrganizationId::generate(now), None))
+                .or_default();
+            rate.set_with_burst(Some(1), Duration::from_secs(1));
+            rate.take(now);
+        }
+        assert!(rates.of.len() <= RATES);
+    }
+}
