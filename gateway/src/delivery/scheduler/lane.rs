@@ -67,9 +67,9 @@ pub(super) struct Lane {
     cursor: Option<(Timestamp, Seq)>,
     /// Parked deliveries that are not held; relative until those from before the start are counted.
     parked: i64,
-    /// Its organization's unfinished deliveries, and how many of them are this lane's.
+    /// Its organization's unfinished deliveries, and how many of them it was told are here.
     count: Count,
-    counted: i64,
+    reported: i64,
     /// A read is under way; what was recorded meanwhile is taken in after it, since the read may show it in
     /// its old place.
     refill: Option<Vec<DeliveryRow>>,
@@ -99,7 +99,7 @@ impl Lane {
             cursor: None,
             parked: 0,
             count,
-            counted: 0,
+            reported: 0,
             refill: None,
             refill_queued: false,
             turn: Turn::default(),
@@ -340,8 +340,8 @@ impl Lane {
             Some(DeliveryState::Canceled) => 0,
             _ => held.saturating_add(self.parked),
         };
-        self.count.add(pending - self.counted);
-        self.counted = pending;
+        self.count.add(pending - self.reported);
+        self.reported = pending;
     }
 
     pub(super) fn is_idle(&self, now: Timestamp) -> bool {
