@@ -5,9 +5,11 @@
     reason = "clippy exempts test functions only, and this whole program is tests"
 )]
 
+mod back_pressure;
 mod chains;
 mod circuit;
 mod crash;
+mod deliver_at;
 mod disk_faults;
 mod docs;
 mod endpoints;
@@ -15,6 +17,7 @@ mod errors;
 mod fifo;
 mod hostile;
 mod idempotency;
+mod limits;
 mod net_faults;
 mod operate;
 mod operational;

@@ -67,6 +67,7 @@ const ROUTES: &[(&str, &str, Reach)] = &[
     ("DELETE", "/app/{app}/plugin/hostile", Application),
     ("POST", "/auth/app-portal-access/{app}", Organization),
     ("POST", "/auth/app/{app}/expire-all", Organization),
+    ("GET", "/organization", Organization),
     ("GET", "/event-type", Organization),
     ("POST", "/event-type", Organization),
     ("GET", "/event-type/known", Organization),

@@ -10,6 +10,7 @@
 //! | [`raw`] | a receiver below HTTP: bytes, delays, resets |
 //! | [`plugins`] | the sample plugins and the hostile one, as bytes |
 //! | [`power_cut`] | a disk whose power can be cut |
+//! | [`small_disk`] | a disk that can be filled |
 //! | [`tenant`] | an application with endpoints, the usual start of a test |
 //! | [`dns`] | a DNS server that fails when told to |
 //! | [`fault_table`] | the rows that tests of faults report |
@@ -30,6 +31,7 @@ mod power_cut_tests;
 pub mod raw;
 pub mod receiver;
 pub mod settings;
+pub mod small_disk;
 pub mod tenant;
 
 pub use client::{Client, Reply};

@@ -137,7 +137,7 @@ impl Drop for Disk {
     }
 }
 
-fn run(command: &mut Command) -> Result<(), NoDisk> {
+pub(crate) fn run(command: &mut Command) -> Result<(), NoDisk> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(NoDisk {

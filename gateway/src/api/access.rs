@@ -195,7 +195,10 @@ impl ApiState {
 }
 
 /// An organization exists from its first request on.
-async fn know_organization(state: &ApiState, org: OrganizationId) -> Result<(), ApiError> {
+pub(super) async fn know_organization(
+    state: &ApiState,
+    org: OrganizationId,
+) -> Result<(), ApiError> {
     if state.store.get::<Organization>(org).await?.is_some() {
         return Ok(());
     }

@@ -88,6 +88,11 @@ impl<S: Sync> FromRequestParts<S> for Twin {
 }
 
 impl Twin {
+    /// Whether it may have been sent before.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Carries the request out, unless its twin was: `work` commits the record that [`Pending`] makes. Only
     /// what is committed is replayed, so a request that failed can be sent again.
     pub(crate) async fn once<T>(

@@ -119,7 +119,8 @@ struct Checked {
 
 impl MessageIn<'_> {
     /// `body` is what it was read from: the payload stays a part of it.
-    fn check(self, body: &Bytes, limit: usize) -> Result<Checked, ApiError> {
+    fn check(self, body: &Bytes, state: &ApiState) -> Result<Checked, ApiError> {
+        let limit = state.ingest.payload_limit();
         let payload = self.payload.get();
         if payload.len() > limit {
             return Err(ApiError::BodyTooLarge { limit });
@@ -153,11 +154,21 @@ impl MessageIn<'_> {
             "payloadRetentionHours",
             format!("must be from 1 to {most}"),
         );
-        faults.none()?;
-        // Both are in their ranges by now.
         let kept = hours
-            .map(|hours| hours * 3600)
-            .or(days.map(|days| days * DAY));
+            .map(|hours| hours.saturating_mul(3600))
+            .or(days.map(|days| days.saturating_mul(DAY)))
+            .map(Duration::from_secs);
+        let longest = kept.unwrap_or(state.ingest.retention());
+        let latest = state.clock.wall().after(longest);
+        faults.check(
+            deliver_at.flatten().is_none_or(|at| at <= latest),
+            "deliverAt",
+            format!(
+                "must lie within the {} that the message is kept",
+                span(longest)
+            ),
+        );
+        faults.none()?;
         Ok(Checked {
             event_type: self.event_type,
             event_id: self.event_id,
@@ -165,8 +176,17 @@ impl MessageIn<'_> {
             channels: self.channels.into_iter().flatten().collect(),
             tags: self.tags.into_iter().flatten().collect(),
             deliver_at: deliver_at.flatten(),
-            retention: kept.map(Duration::from_secs),
+            retention: kept,
         })
+    }
+}
+
+/// A retention for people.
+fn span(kept: Duration) -> String {
+    match kept.as_secs() {
+        seconds if seconds.is_multiple_of(DAY) => format!("{} days", seconds / DAY),
+        seconds if seconds.is_multiple_of(3600) => format!("{} hours", seconds / 3600),
+        seconds => format!("{seconds} seconds"),
     }
 }
 
@@ -201,14 +221,19 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let with_content = query.flag("with_content", true);
     query.done()?;
+    let name = path.name("app_id")?;
+    // Before the body is read, unless it may be a twin's, which costs its sender nothing.
+    if !twin.has_key() {
+        let app = name.as_str().parse().ok();
+        state.ingest.may_submit(org, app).await?;
+    }
     let limit = state.ingest.payload_limit();
     let most = limit.saturating_add(state.config.json_bytes);
     let body = JsonBody::receive(&state, request, most).await?;
     let mut wanted: MessageIn<'_> = body.parse_borrowed()?;
-    let name = path.name("app_id")?;
     let payload = wanted.payload;
     let application = wanted.application.take();
-    let checked = wanted.check(body.bytes(), limit)?;
+    let checked = wanted.check(body.bytes(), &state)?;
     let once = twin
         .once(&state, &caller, body.bytes(), async |pending| {
             let app = application::get_or_create(&state, org, &name, application).await?;
@@ -265,13 +290,26 @@ fn answer(message: &Message) -> Result<Answer, ApiError> {
     Answer::json(StatusCode::ACCEPTED, &out)
 }
 
+/// As `Retry-After` says it: rounded up, so that who comes back then is not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::TooLarge { limit, .. } => Self::BodyTooLarge { limit },
             IngestError::Overloaded { retry_after } => Self::Unavailable {
                 detail: "too many messages are being accepted",
-                retry_after: retry_after.as_secs().max(1),
+                retry_after: whole_seconds(retry_after),
+            },
+            IngestError::Throttled { whose, retry_after } => Self::TooMany {
+                detail: format!("the {whose} sends more messages than its throttle rate allows"),
+                retry_after: whole_seconds(retry_after),
+            },
+            IngestError::TooManyPending { limit, retry_after } => Self::TooMany {
+                detail: format!("the organization has its {limit} unfinished deliveries"),
+                retry_after: whole_seconds(retry_after),
             },
             IngestError::Unavailable {
                 retry_after,
@@ -283,7 +321,7 @@ impl From<IngestError> for ApiError {
                 );
                 Self::Unavailable {
                     detail: "no message can be stored at present",
-                    retry_after: retry_after.as_secs().max(1),
+                    retry_after: whole_seconds(retry_after),
                 }
             }
             IngestError::EventIdTaken { existing } => {

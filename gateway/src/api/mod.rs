@@ -38,6 +38,7 @@ mod health;
 mod idempotency;
 mod message;
 mod operational;
+mod organization;
 mod paging;
 mod patch;
 mod plugin;

@@ -17,8 +17,8 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, operational, plugin, plugin_chain, plugin_upload, recover, resend,
-    session,
+    event_type, health, message, operational, organization, plugin, plugin_chain, plugin_upload,
+    recover, resend, session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -175,6 +175,12 @@ fn operation(routes: &mut Routes) {
         post(session::expire_all),
     );
     routes.add("/api/v1/auth/logout", post(session::logout));
+    routes.add("/api/v1/organization", get(organization::own));
+    routes.add("/api/v1/admin/organization", get(organization::list));
+    routes.add(
+        "/api/v1/admin/organization/{org_id}",
+        get(organization::get).patch(organization::patch),
+    );
     routes.add("/api/v1/admin/backup", get(backup::get));
 }
 

@@ -126,8 +126,9 @@ impl Faults {
     }
 
     /// A rate of at least one.
-    pub(crate) fn rate(&mut self, rate: Option<u16>) {
-        self.check(rate != Some(0), "throttleRate", "must be at least 1");
+    pub(crate) fn rate(&mut self, rate: Option<impl Into<u32>>) {
+        let some = rate.is_none_or(|rate| rate.into() > 0);
+        self.check(some, "throttleRate", "must be at least 1");
     }
 
     /// A text of `1..=most` characters.

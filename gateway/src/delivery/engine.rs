@@ -17,7 +17,9 @@ use super::directory::Directory;
 use super::driver::{Driver, Reported};
 use super::endpoints::Endpoints;
 use super::lanes::{HandOver, Lanes};
+use super::opening::Opening;
 use super::payloads::Payloads;
+use super::pending::Pending;
 use super::record::{Job, Recorder};
 use super::recover::Recoverer;
 use super::recovery::{Recovery, lease_all};
@@ -72,6 +74,8 @@ pub struct Engine {
     circuits: Arc<Circuits>,
     recover: Arc<Notify>,
     payloads: Arc<Payloads>,
+    pending: Arc<Pending>,
+    opening: Arc<Opening>,
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
     records: (mpsc::Sender<Job>, mpsc::Receiver<Job>),
@@ -99,16 +103,21 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let (lease, lease_seen) = watch::channel(None);
     let circuits = Arc::new(Circuits::new(Arc::clone(&parts.metrics)));
     let recover = Arc::new(Notify::new());
+    let pending = Arc::new(Pending::default());
+    let opening = Opening::new(Arc::clone(&parts.store), inputs.0.clone());
     let deliveries = Deliveries {
         circuits: Arc::clone(&circuits),
         recover: Arc::clone(&recover),
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
+        pending: Arc::clone(&pending),
     };
     let lanes = Lanes {
         payloads: Arc::clone(&payloads),
         hand_over: HandOver {
             directory: Arc::clone(&directory),
+            pending: Arc::clone(&pending),
+            opening: Arc::clone(&opening),
             fresh: fresh_in,
             records: records.0.clone(),
             lease: lease_seen,
@@ -122,6 +131,8 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         circuits,
         recover,
         payloads,
+        pending,
+        opening,
         inputs,
         fresh,
         records,
@@ -195,6 +206,7 @@ impl Engine {
             directory,
             circuits,
             payloads,
+            pending,
             inputs: (inputs_in, inputs),
             fresh,
             records: (records_in, records),
@@ -231,7 +243,7 @@ impl Engine {
             inputs: inputs_in.clone(),
         });
         let driver = Driver {
-            scheduler: Scheduler::new(config.limits()),
+            scheduler: Scheduler::new(config.limits()).counting(pending),
             clock: parts.clock,
             store: parts.store,
             lease: lease.clone(),
@@ -270,6 +282,7 @@ impl Engine {
             lease: lease.clone(),
             directory: Arc::clone(&self.directory),
             inputs: self.inputs.0.clone(),
+            opening: Arc::clone(&self.opening),
         };
         background.spawn(recovery.run());
         let recoverer = Recoverer {

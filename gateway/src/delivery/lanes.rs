@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::directory::{AppView, Directory, EndpointView};
+use super::opening::Opening;
 use super::payloads::Payloads;
+use super::pending::Pending;
 use super::record::Job;
 use super::scheduler::{Input, Item};
 use super::ticket::Ticket;
@@ -24,6 +26,8 @@ pub struct Lanes {
 #[derive(Debug)]
 pub(crate) struct HandOver {
     pub(super) directory: Arc<Directory>,
+    pub(super) pending: Arc<Pending>,
+    pub(super) opening: Arc<Opening>,
     pub(super) fresh: mpsc::Sender<Input>,
     pub(super) records: mpsc::Sender<Job>,
     pub(super) lease: watch::Receiver<Option<Lease>>,
@@ -55,6 +59,27 @@ impl HandOver {
         self.directory.app(id).await
     }
 
+    /// How many deliveries each organization has unfinished.
+    pub(crate) fn pending(&self) -> Arc<Pending> {
+        Arc::clone(&self.pending)
+    }
+
+    /// Makes sure that what the endpoint's lane had parked before the start is known: needed before the first
+    /// delivery to it.
+    pub(crate) async fn open(
+        &self,
+        endpoint: &EndpointView,
+    ) -> Result<Result<(), Stopped>, StoreError> {
+        if self.opening.is_done() {
+            return Ok(Ok(()));
+        }
+        let lease = self.lease.borrow().clone();
+        match lease {
+            Some(lease) => self.opening.open(&lease, &endpoint.spec).await,
+            None => Ok(Err(Stopped)),
+        }
+    }
+
     /// The right to deliver, once this gateway has it.
     pub(crate) async fn lease(&mut self) -> Result<Lease, Stopped> {
         let lease = self.lease.wait_for(Option::is_some).await;
@@ -74,6 +99,7 @@ impl HandOver {
             return self.unwanted(message.seq).await;
         }
         let ticket = Arc::new(Ticket::new(message.seq, count));
+        self.pending.of(message.org).add(count.into());
         let due = message.deliver_at.unwrap_or(now).max(now);
         // Unknown for the moment: the worker asks again.
         let org = self.directory.organization(message.org).await.ok();

@@ -10,7 +10,8 @@
 //! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
 //!   changes about them
 //! - `circuits`: whose receivers are spared at present
-//! - `recovery`, `engine`: start and end
+//! - `pending`: how many deliveries of each organization are unfinished
+//! - `recovery`, `opening`, `engine`: start and end
 //! - [`Deliveries`], `recover`: what a person can ask for
 //!
 //! Nothing here dials by itself (that is `outbound`'s), and nothing that a receiver, sender or plugin does
@@ -25,9 +26,11 @@ mod endpoints;
 mod engine;
 mod http;
 mod lanes;
+mod opening;
 mod organizations;
 mod outcome;
 mod payloads;
+mod pending;
 mod record;
 mod recover;
 mod recovery;
@@ -51,5 +54,6 @@ pub use engine::{DeliveryError, Engine, Parts, open};
 pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
+pub(crate) use pending::{OneMore, Pending};
 pub use resend::{Deliveries, ResendError};
 pub use scheduler::OpenCircuit;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::changes::{due_at, reschedule};
 use super::directory::Directory;
+use super::opening::Opening;
 use super::scheduler::{Input, LaneSpec};
 use crate::domain::{Clock, DeliveryState, Endpoint, EndpointId, Seq, Timestamp, Trigger};
 use crate::store::{Lease, ShardSet, Store, StoreError, Stored};
@@ -54,6 +55,7 @@ pub(super) struct Recovery {
     pub(super) lease: Lease,
     pub(super) directory: Arc<Directory>,
     pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) opening: Arc<Opening>,
 }
 
 impl Recovery {
@@ -65,7 +67,8 @@ impl Recovery {
         loop {
             match self.open_lanes(&mut after).await {
                 // Somebody else has the lanes now.
-                Ok(()) | Err(StoreError::Fenced) => return,
+                Ok(()) => return self.opening.finish().await,
+                Err(StoreError::Fenced) => return,
                 Err(error) if !warned => {
                     warned = true;
                     tracing::warn!(
@@ -88,8 +91,7 @@ impl Recovery {
                 // Deleted: the store's sweeper takes what waits for it.
                 if let Some(stored) = self.store.get::<Endpoint>(lane.endpoint).await? {
                     let spec = LaneSpec::of(&stored.value, stored.revision);
-                    let open = Input::Open(spec, lane.earliest);
-                    if self.inputs.send(open).await.is_err() {
+                    if self.opening.open(&self.lease, &spec).await?.is_err() {
                         return Ok(());
                     }
                     self.clamp(&stored).await?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::circuits::Circuits;
+use super::pending::Pending;
 use super::scheduler::{Input, LaneSpec, OpenCircuit};
-use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message, RecoverTask};
+use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message, OrganizationId, RecoverTask};
 use crate::store::{IdempotencyRecord, Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
@@ -17,6 +18,7 @@ pub struct Deliveries {
     pub(super) circuits: Arc<Circuits>,
     /// There is a new task.
     pub(super) recover: Arc<Notify>,
+    pub(super) pending: Arc<Pending>,
 }
 
 /// Why a try was not scheduled.
@@ -46,6 +48,12 @@ impl Deliveries {
         self.store.insert(task, idempotency).await?;
         self.recover.notify_one();
         Ok(())
+    }
+
+    /// How many deliveries of this organization are neither settled nor canceled. In the first moments after a
+    /// start those from before it are being counted, and the number is lower than it will be.
+    pub fn pending(&self, org: OrganizationId) -> u64 {
+        u64::try_from(self.pending.of(org).get()).unwrap_or(0)
     }
 
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try

@@ -4,6 +4,7 @@
 mod endpoints;
 pub(crate) mod faulty;
 mod paths;
+mod pending;
 mod plugins;
 mod policies;
 mod recovery;

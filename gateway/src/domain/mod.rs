@@ -16,6 +16,7 @@ mod message;
 mod names;
 mod organization;
 mod plugin;
+mod rate;
 mod recover;
 mod retry;
 mod secret;
@@ -34,6 +35,7 @@ pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
+pub use rate::Rate;
 pub use recover::RecoverTask;
 pub use retry::{
     Exponential, RetryPolicy, RetryPolicyError, Schedule, display_duration, parse_duration,

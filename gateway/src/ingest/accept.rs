@@ -8,9 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::config::Config;
 use super::fanout::{self, Arrivals, FanOut};
+use super::limits::{Admission, Limits};
 use super::operational::Operational;
 use crate::delivery::{Lanes, Recent};
-use crate::domain::{Application, Clock, Message, MessageId, NewMessage, Seq, Timestamp, Uid};
+use crate::domain::{
+    Application, ApplicationId, Clock, Message, MessageId, NewMessage, OrganizationId, Seq,
+    Timestamp, Uid,
+};
 use crate::events::Event;
 use crate::metrics::Metrics;
 use crate::store::{AcceptItem, AcceptRefusal, IdempotencyRecord, Store, StoreError};
@@ -69,6 +73,22 @@ pub enum IngestError {
         /// When.
         retry_after: Duration,
     },
+    /// The application, or its organization, sends more than it may: come back.
+    #[error("the {whose} sends more messages than it may; try again in {retry_after:?}")]
+    Throttled {
+        /// Whose limit it is: `application` or `organization`.
+        whose: &'static str,
+        /// When.
+        retry_after: Duration,
+    },
+    /// So many deliveries of the organization are unfinished that it gets no more: come back.
+    #[error("the organization has {limit} unfinished deliveries; try again in {retry_after:?}")]
+    TooManyPending {
+        /// How many it may have.
+        limit: u64,
+        /// When.
+        retry_after: Duration,
+    },
     /// The store takes nothing at present: come back.
     #[error("no message can be stored at present; try again in {retry_after:?}")]
     Unavailable {
@@ -102,6 +122,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
     /// Bytes of payloads being accepted.
     under_way: Arc<Semaphore>,
     recent: Recent,
@@ -113,6 +134,7 @@ struct UnderWay {
     item: AcceptItem,
     /// Its share of the bytes being accepted.
     permit: OwnedSemaphorePermit,
+    admission: Admission,
 }
 
 /// Puts the room together: the way in, and what passes messages on to the lanes.
@@ -125,6 +147,8 @@ pub fn new(
 ) -> (Ingest, FanOut) {
     let (recent, hand_over) = lanes.split();
     let parts = (Arc::clone(&store), Arc::clone(&clock));
+    let rooms = (Arc::clone(&store), Arc::clone(&clock));
+    let limits = Limits::new(rooms, hand_over.pending(), config.burst());
     let (arrivals, fan_out) = fanout::new(&config, parts, hand_over);
     let bytes = config.in_flight_bytes.min(Semaphore::MAX_PERMITS);
     let ingest = Ingest(Arc::new(Inner {
@@ -132,6 +156,7 @@ pub fn new(
         store,
         clock,
         metrics,
+        limits,
         under_way: Arc::new(Semaphore::new(bytes)),
         recent,
         arrivals,
@@ -155,17 +180,37 @@ impl Ingest {
         self.0.config.payload_bytes
     }
 
+    /// How long a message is kept that does not say.
+    pub fn retention(&self) -> Duration {
+        self.0.config.retention()
+    }
+
+    /// Whether an application's next message would be refused at present, before anything is known about it.
+    /// Nothing is taken from its limits, so it may still be refused by [`Ingest::submit`].
+    pub async fn may_submit(
+        &self,
+        org: OrganizationId,
+        app: Option<ApplicationId>,
+    ) -> Result<(), IngestError> {
+        let free = self.0.limits.check(org, app).await;
+        free.inspect_err(|_| self.0.metrics.accepted("refused"))
+    }
+
     /// Accepts one event. When this answers `Ok`, message, outbox entry and idempotency record are on disk.
     /// `idempotency` makes the record of the answer from the message that will be in it.
     ///
-    /// Cancel-safe: a dropped call may have accepted the message, which is then delivered.
+    /// Cancel-safe: a dropped call may have accepted the message, which is then delivered. The same holds for
+    /// one that was answered `Unavailable` because the disk took too long.
     pub async fn submit(
         &self,
         submission: Submission,
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
     ) -> Result<Accepted, IngestError> {
         let inner = Arc::clone(&self.0);
-        let under_way = match self.prepare(submission, idempotency) {
+        let admitted = inner.limits.admit(&submission.app).await;
+        let prepared =
+            admitted.and_then(|admission| self.prepare(submission, idempotency, admission));
+        let under_way = match prepared {
             Ok(under_way) => under_way,
             Err(refused) => {
                 let result = Err(refused);
@@ -180,7 +225,18 @@ impl Ingest {
             inner.count(&result);
             result
         });
-        match accepting.await {
+        let patience = self.0.config.commit_timeout();
+        let Ok(ended) = tokio::time::timeout(patience, accepting).await else {
+            tracing::error!(
+                ?patience,
+                "the disk does not answer: a message may be kept or not"
+            );
+            return Err(IngestError::Unavailable {
+                retry_after: LATER,
+                source: StoreError::Busy,
+            });
+        };
+        match ended {
             Ok(result) => result,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -195,6 +251,7 @@ impl Ingest {
         &self,
         submission: Submission,
         idempotency: impl FnOnce(&Message) -> Option<IdempotencyRecord>,
+        admission: Admission,
     ) -> Result<UnderWay, IngestError> {
         let inner = &self.0;
         let bytes = submission.payload.len();
@@ -222,7 +279,11 @@ impl Ingest {
         let idempotency = idempotency(&message);
         let new = NewMessage { message, payload };
         let item = AcceptItem { new, idempotency };
-        Ok(UnderWay { item, permit })
+        Ok(UnderWay {
+            item,
+            permit,
+            admission,
+        })
     }
 
     fn message(&self, submission: Submission) -> Message {
@@ -249,7 +310,11 @@ impl Ingest {
 impl Inner {
     /// Commits and hands over.
     async fn accept(&self, under_way: UnderWay) -> Result<Accepted, IngestError> {
-        let UnderWay { item, permit } = under_way;
+        let UnderWay {
+            item,
+            permit,
+            admission,
+        } = under_way;
         let payload = item.new.payload.clone();
         let mut results = self.store.accept(vec![item]).await?;
         let message = match results.pop() {
@@ -266,7 +331,7 @@ impl Inner {
             }
         };
         self.recent.keep(message.clone(), payload);
-        self.arrivals.push(message.clone());
+        self.arrivals.push(message.clone(), admission.used());
         drop(permit);
         Ok(Accepted { message })
     }
@@ -280,6 +345,8 @@ impl Inner {
             Err(
                 IngestError::TooLarge { .. }
                 | IngestError::Overloaded { .. }
+                | IngestError::Throttled { .. }
+                | IngestError::TooManyPending { .. }
                 | IngestError::Unavailable { .. },
             ) => "refused",
             Err(IngestError::Store(_)) => "error",

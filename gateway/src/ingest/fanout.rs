@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use crate::delivery::{HandOver, Stopped};
+use crate::delivery::{HandOver, OneMore, Stopped};
 use crate::domain::{Clock, EndpointId, Message, Seq};
 use crate::store::{OutboxEntry, Store, StoreError};
 
@@ -39,16 +39,22 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Where accepted messages arrive.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Arrival>,
     shared: Arc<Shared>,
 }
+
+/// A message, and its place among the unfinished deliveries until its own are.
+type Arrival = (Message, Option<OneMore>);
+
+/// The same of one whose message is to be read.
+type Missed = (Seq, Option<OneMore>);
 
 #[derive(Debug)]
 struct Shared {
     /// The outbox has been read: what arrives from now on is passed on from the queue.
     live: AtomicBool,
     /// Messages that did not fit into the queue.
-    missed: Mutex<VecDeque<Seq>>,
+    missed: Mutex<VecDeque<Missed>>,
     /// There are such messages: those that come now go behind them.
     spills: AtomicBool,
     missed_limit: usize,
@@ -61,7 +67,7 @@ pub struct FanOut {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     lanes: HandOver,
-    queue: mpsc::Receiver<Message>,
+    queue: mpsc::Receiver<Arrival>,
     shared: Arc<Shared>,
     /// Read from the outbox although they arrive in the queue too.
     twins: HashSet<Seq>,
@@ -105,18 +111,21 @@ impl Arrivals {
     }
 
     /// A message that is on disk. Never waits.
-    pub(super) fn push(&self, message: Message) {
+    pub(super) fn push(&self, message: Message, unfinished: Option<OneMore>) {
         if !self.shared.live.load(Ordering::SeqCst) {
             return;
         }
         let seq = message.seq;
-        if !self.shared.spills.load(Ordering::Acquire)
-            && !matches!(self.queue.try_send(message), Err(TrySendError::Full(_)))
-        {
-            return;
-        }
+        let unfinished = if self.shared.spills.load(Ordering::Acquire) {
+            unfinished
+        } else {
+            match self.queue.try_send((message, unfinished)) {
+                Err(TrySendError::Full((_, unfinished))) => unfinished,
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+            }
+        };
         let mut missed = self.shared.missed.lock();
-        missed.push_back(seq);
+        missed.push_back((seq, unfinished));
         self.shared.spills.store(true, Ordering::Release);
         drop(missed);
         self.shared.wake.notify_one();
@@ -188,22 +197,23 @@ impl FanOut {
     async fn surface(
         &mut self,
         numbers: RangeInclusive<Seq>,
-        arrived: &mut Vec<Message>,
+        arrived: &mut Vec<Arrival>,
     ) -> Result<(), Stopped> {
         let is_before = |seq: Seq| seq < *numbers.start();
-        let missed: VecDeque<Seq> = {
+        let missed: VecDeque<Missed> = {
             let mut missed = self.shared.missed.lock();
-            let (before, rest) = missed.drain(..).partition(|seq| is_before(*seq));
+            let (before, rest) = missed.drain(..).partition(|(seq, _)| is_before(*seq));
             *missed = rest;
             before
         };
         while let Ok(message) = self.queue.try_recv() {
             arrived.push(message);
         }
-        for message in arrived.extract_if(.., |message| is_before(message.seq)) {
+        for (message, _unfinished) in arrived.extract_if(.., |(message, _)| is_before(message.seq))
+        {
             self.pass(&message).await?;
         }
-        for seq in missed {
+        for (seq, _unfinished) in missed {
             self.pass_missed(seq).await?;
         }
         self.pass_surfaced(numbers).await
@@ -230,18 +240,18 @@ impl FanOut {
     }
 
     /// Passes on what has arrived, after what surfaced before it was accepted.
-    async fn pass_arrived(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
+    async fn pass_arrived(&mut self, arrived: &mut Vec<Arrival>) -> Result<(), Stopped> {
         while let Some(numbers) = self.store.surfaced().now_or_never() {
             self.surface(numbers, arrived).await?;
         }
-        for message in arrived.drain(..) {
+        for (message, _unfinished) in arrived.drain(..) {
             self.pass(&message).await?;
         }
         Ok(())
     }
 
     /// Passes on some of what did not fit into the queue.
-    async fn catch_up(&mut self, arrived: &mut Vec<Message>) -> Result<(), Stopped> {
+    async fn catch_up(&mut self, arrived: &mut Vec<Arrival>) -> Result<(), Stopped> {
         for _ in 0..BATCH {
             let next = {
                 let missed = self.shared.missed.lock();
@@ -250,7 +260,7 @@ impl FanOut {
                     self.shared.spills.store(false, Ordering::Release);
                     return Ok(());
                 }
-                missed.front().copied()
+                missed.front().map(|(seq, _)| *seq)
             };
             // What is in the queue fitted into it, so it came before.
             while let Ok(message) = self.queue.try_recv() {
@@ -260,9 +270,9 @@ impl FanOut {
             // Unless it went before something that surfaced.
             let first = {
                 let mut missed = self.shared.missed.lock();
-                missed.pop_front_if(|seq| Some(*seq) == next)
+                missed.pop_front_if(|(seq, _)| Some(*seq) == next)
             };
-            if let Some(seq) = first {
+            if let Some((seq, _unfinished)) = first {
                 self.pass_missed(seq).await?;
             }
         }
@@ -298,6 +308,9 @@ impl FanOut {
             })
             .cloned()
             .collect();
+        for endpoint in &wanted {
+            patiently(|| self.lanes.open(endpoint)).await?;
+        }
         self.lanes.deliver(message, &wanted, self.clock.now()).await
     }
 }

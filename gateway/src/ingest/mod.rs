@@ -2,6 +2,7 @@
 //! endpoints that want them.
 //!
 //! - `accept`: [`Ingest`], from a submission to the answer
+//! - `limits`: how much each tenant may have accepted
 //! - `fanout`: [`FanOut`], from a message to its lanes; after a start, from the outbox
 //! - `operational`: [`Operational`], from an operational event to a message
 //!
@@ -11,6 +12,7 @@
 mod accept;
 mod config;
 mod fanout;
+mod limits;
 mod operational;
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use super::IngestError;
 use crate::delivery::tests::faulty::{FaultyStore, over_faulty_store};
 use crate::delivery::tests::rig::{Receiver, Rig, Setup};
-use crate::domain::{Clock, Digest, Message, MessageId, NewMessage, SystemClock, Timestamp, Uid};
+use crate::domain::{
+    ApplicationId, Clock, Digest, Message, MessageId, NewMessage, SystemClock, Timestamp, Uid,
+};
 use crate::metrics::Metrics;
 use crate::store::sled::{SledConfig, SledStore};
 use crate::store::{IdempotencyRecord, Store, StoreError};
@@ -287,6 +289,46 @@ async fn what_a_fault_left_behind_keeps_its_place() {
     }
     for n in 0..100 {
         assert_eq!(receiver.next().await.body, n.to_string());
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_not_waited_for_and_what_it_takes_in_the_end_is_delivered() {
+    let (store, mut setup) = over_faulty_store();
+    setup.ingest.commit_timeout_ms = 20;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("the outbox has been read").await;
+    receiver.next().await;
+    store.hold_accepts();
+    let refused = rig.try_submit(rig.submission("late")).await;
+    assert!(matches!(refused, Err(IngestError::Unavailable { .. })));
+    store.resume_accepts();
+    assert_eq!(receiver.next().await.body, "late");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_message_gives_its_place_in_the_rate_back() {
+    let rig = Rig::start().await;
+    let mut event = rig.submission("{}");
+    event.app.throttle_rate = Some(1);
+    event.event_id = Some(Uid::parse("order-8").unwrap());
+    rig.try_submit(event.clone()).await.unwrap();
+    let limited = rig.try_submit(event.clone()).await;
+    assert!(matches!(
+        limited,
+        Err(IngestError::Throttled { whose: "application", retry_after }) if retry_after.as_secs() < 2
+    ));
+    // More than its burst: each takes a place and gives it back.
+    event.app.throttle_rate = Some(100);
+    event.app.id = ApplicationId::generate(rig.clock.now());
+    rig.try_submit(event.clone()).await.unwrap();
+    for _ in 0..200 {
+        let refused = rig.try_submit(event.clone()).await;
+        assert!(matches!(refused, Err(IngestError::EventIdTaken { .. })));
     }
     rig.stop().await;
 }

@@ -152,6 +152,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         lane: EndpointId,
     ) -> Result<Option<Timestamp>, StoreError>;
 
+    /// How many parked deliveries a lane has.
+    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError>;
+
     /// Commits what happened to deliveries, all of it or nothing. [`StoreError::Fenced`] if a shard of an
     /// outcome is no longer this lease's: somebody else goes on with it. What concerns a message that is
     /// deleted meanwhile is dropped silently.

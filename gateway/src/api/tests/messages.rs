@@ -426,3 +426,28 @@ async fn a_resend_is_taken_once() {
     shutdown.cancel();
     engine.abort();
 }
+
+#[tokio::test]
+async fn a_message_is_kept_for_as_long_as_it_says_and_not_longer() {
+    let api = Api::new();
+    let app = api.app().await;
+    let path = format!("{app}/msg");
+    for (retention, days) in [
+        (json!({"payloadRetentionPeriod": 5}), 5),
+        (json!({"payloadRetentionHours": 24}), 1),
+        (json!({}), 90),
+    ] {
+        let mut event = json!({"eventType": "a", "payload": {}});
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(retention.as_object().unwrap().clone());
+        let id = api.post(&path, event).await.ok(202)["id"].clone();
+        let app: ApplicationId = last(&app).parse().unwrap();
+        let store = &api.state.store;
+        let message = store.message_by_id(app, id.as_str().unwrap()).await;
+        let message = message.unwrap().unwrap();
+        let kept = message.expires_at.since(message.created_at);
+        assert_eq!(kept, Duration::from_secs(days * 24 * 3600), "{retention}");
+    }
+}

@@ -35,13 +35,14 @@ pub(crate) type Reply = oneshot::Sender<()>;
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A new delivery.
+    /// A new delivery; whoever hands it in has counted it, from now on its lane does.
     Deliver(LaneSpec, Item),
     /// Fan-out has handed over everything that the outbox held at the start. Lanes that keep an order start
     /// nothing before, since something older may still come.
     CaughtUp,
-    /// A lane with parked deliveries, at start; the earliest is due then.
-    Open(LaneSpec, Timestamp),
+    /// At start: a lane of which it was not told, with parked deliveries: when the earliest is due, and how many
+    /// they are.
+    Open(LaneSpec, Timestamp, u64),
     /// The endpoint was changed.
     Changed(LaneSpec),
     /// The endpoint was deleted.

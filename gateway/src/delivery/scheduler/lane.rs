@@ -14,16 +14,17 @@ mod parked;
 mod spared;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::circuit::Circuit;
 use super::concurrency::Concurrency;
 use super::health::Health;
 use super::pace::Pace;
-use super::rate::Rate;
 use super::tree::Turns;
 use super::{Action, Item, LaneSpec, Limits, Reply, share};
+use crate::delivery::pending::Count;
 use crate::domain::{
-    ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Seq, Timestamp,
+    ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Rate, Seq, Timestamp,
     Trigger,
 };
 use order::Fifo;
@@ -32,6 +33,10 @@ use parked::Reading;
 /// The part of the window that is kept for retries and tries by hand, so that new deliveries find room however
 /// many wait to be tried again. Chosen: a little more than the share of starts that retries get.
 const AGAIN_PART: usize = 4;
+
+/// How far a lane may catch up after its driver woke late. Chosen: a few ticks of the timer (1 ms), so that
+/// rates over 1,000/s are reached and no burst exceeds five milliseconds' worth.
+const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// Where a delivery is that the gateway has in its hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,11 @@ pub(super) struct Lane {
     refill: Option<Reading>,
     /// The store could not be read; not again before this moment.
     read_after: Option<Timestamp>,
+    /// Parked deliveries that are not held; relative until those from before the start are counted.
+    parked: i64,
+    /// Its organization's unfinished deliveries, and how many of them it was told are here.
+    count: Count,
+    reported: i64,
     pub(super) refill_queued: bool,
     /// Of its window, what the scheduler has counted.
     pub(super) counted: usize,
@@ -101,7 +111,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(spec: LaneSpec, limits: &Limits, caught_up: bool) -> Self {
+    pub(super) fn new(spec: LaneSpec, limits: &Limits, count: Count, caught_up: bool) -> Self {
         let mut lane = Self {
             closed: None,
             manual: VecDeque::new(),
@@ -124,6 +134,9 @@ impl Lane {
             read_to: Seq(0),
             next_due: None,
             cursor: None,
+            parked: 0,
+            count,
+            reported: 0,
             refill: None,
             read_after: None,
             refill_queued: false,
@@ -232,7 +245,7 @@ impl Lane {
     }
 
     fn apply_spec(&mut self) {
-        self.rate.set(self.spec.rate);
+        self.rate.set(self.spec.rate.map(u32::from), CATCH_UP);
         self.health.load(self.spec.failing_since);
         self.closed = self.spec.disabled.then_some(DeliveryState::Failed);
     }
@@ -356,6 +369,8 @@ impl Lane {
                 }
             }
             None => {
+                let was_parked = row.as_ref().is_some_and(|row| !row.state.is_settled());
+                self.parked -= i64::from(was_parked);
                 let item = Item::manual(row, message, now);
                 return self.write_manual(now, item, Some(reply), actions);
             }
@@ -412,6 +427,7 @@ impl Lane {
             .collect();
         let last = free.len().saturating_sub(1);
         for (place, row) in free.into_iter().enumerate() {
+            self.parked -= i64::from(was_parked(&row) && !self.held.contains_key(&row.key.message));
             if self.blocks(&row) {
                 self.keep_place(row.key.message, None);
             }
@@ -427,6 +443,37 @@ impl Lane {
         }
     }
 
+    // --- how many there are ------------------------------------------------------------------------
+
+    /// A delivery was handed in, which was counted as one by whoever did so: until it is counted here.
+    pub(super) fn count_handed_in(&mut self) {
+        self.report_pending();
+        self.count.add(-1);
+    }
+
+    /// Tells the organization's count what has changed. What waits for an endpoint that is gone is canceled.
+    pub(super) fn report_pending(&mut self) {
+        if self.has_none_stored() {
+            // Whatever was counted wrong, as when somebody asked for one more try of a delivery that was
+            // changing at that moment, ends here.
+            self.parked = 0;
+        }
+        let held = i64::try_from(self.held.len()).unwrap_or(i64::MAX);
+        let pending = match self.closed {
+            Some(DeliveryState::Canceled) => 0,
+            _ => held.saturating_add(self.parked),
+        };
+        self.count.add(pending - self.reported);
+        self.reported = pending;
+    }
+
+    /// Every parked delivery that it knows of is held.
+    fn has_none_stored(&self) -> bool {
+        self.next_due.is_none()
+            && (self.closed.is_some() || !self.behind && self.is_surveyed())
+            && self.refill.is_none()
+    }
+
     /// Nothing is lost with it but what it learned about its receiver.
     pub(super) fn is_forgettable(&self, now: Timestamp) -> bool {
         self.is_spent() && !self.rests(now) && self.rate.wait(now).is_none()
@@ -437,10 +484,14 @@ impl Lane {
         self.held.is_empty()
             // Its record may have overtaken the end of an attempt.
             && self.in_flight == 0
-            && self.next_due.is_none()
-            && (self.closed.is_some() || !self.behind && self.is_surveyed())
-            && self.refill.is_none()
+            && self.has_none_stored()
             && !self.refill_queued
             && !self.turns.any_queued()
     }
+}
+
+/// Whether what is to be tried at another time was parked before. What is recovered had failed, and begins anew;
+/// of what waits only that is moved which was tried.
+fn was_parked(row: &DeliveryRow) -> bool {
+    row.tries > 0
 }

@@ -6,7 +6,7 @@
 //! - `lane`: the deliveries waiting for one endpoint, in memory and in the store, in order where asked
 //! - `tree`: whose turn it is, organization by application by lane, and the limits at all four levels
 //! - `places`, `pace`: how many places there are at a level, and what part of them a slow receiver may hold
-//! - `rate`, `concurrency`, `health`, `circuit`: what a lane knows about its receiver
+//! - `concurrency`, `health`, `circuit`, and the domain's `Rate`: what a lane knows about its receiver
 //!
 //! A lane holds a window of deliveries. What does not fit waits in the store for its turn, and the lane asks
 //! for it once its window is half empty; apart from that it asks for retries when their time has come. All
@@ -21,7 +21,6 @@ mod item;
 mod lane;
 mod pace;
 mod places;
-mod rate;
 mod share;
 mod tree;
 
@@ -29,6 +28,7 @@ mod tree;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use action::{Action, Refill, Start};
@@ -41,6 +41,7 @@ use lane::Lane;
 pub(crate) use places::UNKNOWN_BYTES;
 use tree::Tree;
 
+use super::pending::Pending;
 use crate::domain::{EndpointId, Seq, Timestamp};
 
 /// Bounds of the scheduler.
@@ -79,6 +80,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
+    pending: Arc<Pending>,
     lanes: HashMap<EndpointId, Lane>,
     tree: Tree,
     /// At most one moment per lane: when time alone lets it do something.
@@ -101,6 +103,7 @@ impl Scheduler {
         Self {
             tree: Tree::new(&limits),
             limits,
+            pending: Arc::default(),
             lanes: HashMap::new(),
             timers: BTreeSet::new(),
             refills: VecDeque::new(),
@@ -112,18 +115,25 @@ impl Scheduler {
         }
     }
 
+    /// The same, with these counts of what its lanes have waiting.
+    pub(crate) fn counting(self, pending: Arc<Pending>) -> Self {
+        Self { pending, ..self }
+    }
+
     /// Takes in what happened. [`Scheduler::advance`] then says what to start; many inputs may come first.
     pub(crate) fn take(&mut self, now: Timestamp, input: Input, actions: &mut Vec<Action>) {
         match input {
             Input::Deliver(spec, item) => {
                 let id = spec.endpoint;
-                self.lane(spec).deliver(now, item, actions);
+                let lane = self.lane(spec);
+                lane.deliver(now, item, actions);
+                lane.count_handed_in();
                 self.touch(now, id);
             }
             Input::CaughtUp => self.caught_up(now),
-            Input::Open(spec, due) => {
+            Input::Open(spec, due, parked) => {
                 let id = spec.endpoint;
-                self.lane(spec).open(due);
+                self.lane(spec).open(due, parked);
                 self.touch(now, id);
             }
             Input::Changed(spec) => {
@@ -236,10 +246,9 @@ impl Scheduler {
     /// The lane of this endpoint, made if need be, knowing at least this about its endpoint.
     fn lane(&mut self, spec: LaneSpec) -> &mut Lane {
         let (limits, caught_up) = (&self.limits, self.caught_up);
-        let lane = self
-            .lanes
-            .entry(spec.endpoint)
-            .or_insert_with(|| Lane::new(spec.clone(), limits, caught_up));
+        let lane = self.lanes.entry(spec.endpoint).or_insert_with(|| {
+            Lane::new(spec.clone(), limits, self.pending.of(spec.org), caught_up)
+        });
         lane.learn(spec);
         lane.measure(limits, self.waiting);
         lane
@@ -283,6 +292,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        lane.report_pending();
         self.waiting -= lane.counted;
         lane.counted = lane.window_len();
         self.waiting += lane.counted;

@@ -264,6 +264,7 @@ over_the_line! {
     renew(lease: &Lease, until: Timestamp) -> ();
     due_lanes(lease: &Lease, after: Option<EndpointId>, limit: usize) -> Vec<DueLane>;
     next_due(lease: &Lease, lane: EndpointId) -> Option<Timestamp>;
+    parked(lease: &Lease, lane: EndpointId) -> u64;
     message(seq: Seq) -> Option<Message>;
     message_by_id(app: ApplicationId, id_or_event_id: &str) -> Option<Message>;
     payload(seq: Seq) -> Option<Bytes>;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +29,12 @@ pub(crate) struct FaultyStore {
     gate: Semaphore,
     /// One place per read of a message by its number; taken away to hold them back.
     messages: Semaphore,
+    /// One place per acceptance; taken away to hold them back.
+    accepts: Semaphore,
+    /// No write succeeds and no lease is renewed.
+    broken: AtomicBool,
+    /// A lease was not renewed.
+    pub(crate) not_renewed: Notify,
     /// A write of outcomes has begun.
     pub(crate) recording: Notify,
     /// What surfaced and was not asked for yet.
@@ -47,6 +53,9 @@ impl FaultyStore {
             failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
             messages: Semaphore::new(1_000_000),
+            accepts: Semaphore::new(1_000_000),
+            broken: AtomicBool::new(false),
+            not_renewed: Notify::new(),
             recording: Notify::new(),
         })
     }
@@ -79,6 +88,28 @@ impl FaultyStore {
         let kept = self.inner.accept(vec![item]).await.unwrap().remove(0);
         let seq = kept.unwrap().seq;
         self.surfaced.0.send(seq..=seq).unwrap();
+    }
+
+    /// Holds acceptances back until [`FaultyStore::resume_accepts`].
+    pub(crate) fn hold_accepts(&self) {
+        self.accepts
+            .forget_permits(self.accepts.available_permits());
+    }
+
+    pub(crate) fn resume_accepts(&self) {
+        self.accepts.add_permits(1_000_000);
+    }
+
+    /// Fails like a disk that does not take writes, until it is mended.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    fn writing(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Backend("the disk fails".into()));
+        }
+        Ok(())
     }
 
     fn listing(&self) -> Result<(), StoreError> {
@@ -153,6 +184,8 @@ impl Store for FaultyStore {
         &self,
         items: Vec<AcceptItem>,
     ) -> Result<Vec<Result<Message, AcceptRefusal>>, StoreError> {
+        let _place = self.accepts.acquire().await;
+        self.writing()?;
         self.inner.accept(items).await
     }
 
@@ -167,6 +200,8 @@ impl Store for FaultyStore {
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+        self.writing()
+            .inspect_err(|_| self.not_renewed.notify_one())?;
         self.inner.renew(lease, until).await
     }
 
@@ -212,9 +247,14 @@ impl Store for FaultyStore {
         self.inner.next_due(lease, lane).await
     }
 
+    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError> {
+        self.inner.parked(lease, lane).await
+    }
+
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         self.recording.notify_one();
         self.gate.acquire().await.unwrap().forget();
+        self.writing()?;
         self.inner.record(lease, outcomes).await
     }
 

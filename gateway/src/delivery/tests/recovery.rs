@@ -156,3 +156,34 @@ async fn shutdown_writes_more_rows_than_its_queues_hold() {
         assert!(left.store.delivery(key).await.unwrap().is_some());
     }
 }
+
+#[tokio::test]
+async fn a_store_that_fails_for_longer_than_a_lease_costs_neither_lanes_nor_outcomes() {
+    let (store, mut setup) = over_faulty_store();
+    setup.delivery.lease_ttl_ms = 15;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    receiver.hold();
+    let under_way = rig.submit("{}").await;
+    receiver.next().await;
+    store.set_broken(true);
+    receiver.release();
+    assert!(rig.try_submit(rig.submission("{}")).await.is_err());
+    // Three renewals make a lease's life.
+    for _ in 0..10 {
+        store.not_renewed.notified().await;
+    }
+    assert!(rig.row(&under_way, &endpoint).await.is_none());
+    store.set_broken(false);
+    let after = rig.submit("{}").await;
+    for message in [&under_way, &after] {
+        assert_eq!(
+            rig.settled(message, &endpoint).await,
+            DeliveryState::Success
+        );
+    }
+    rig.stop().await;
+    receiver.next().await;
+    assert!(receiver.unseen().await.is_none(), "nothing is sent again");
+}

@@ -21,8 +21,8 @@ use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
     Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryRow,
     DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId, OnFailure,
-    OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, Seq, SystemClock, Timestamp,
-    Uid, VersionPin,
+    Organization, OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, Seq,
+    SystemClock, Timestamp, Uid, VersionPin,
 };
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
 use crate::metrics::Metrics;
@@ -30,12 +30,12 @@ use crate::outbound::{self, Outbound};
 use crate::sandbox::tests::{MemoryDigests, hostile};
 use crate::sandbox::{self, Compiler, Sandbox};
 use crate::store::memory::MemoryStore;
-use crate::store::records::{ChainOwner, ChainRecord};
+use crate::store::records::{self, ChainOwner, ChainRecord};
 use crate::store::vault::Vault;
 use crate::store::{AttemptFilter, AttemptsOf, PageRequest, Store, Stored};
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `whsec_` and 24 bytes.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -169,6 +169,26 @@ impl Rig {
         change(&mut endpoint);
         let write = stored.update(&endpoint).unwrap();
         self.store.commit(vec![write], None).await.unwrap();
+    }
+
+    pub(crate) async fn delete_endpoint(&self, id: EndpointId) {
+        let write = records::remove::<Endpoint>(id);
+        self.store.commit(vec![write], None).await.unwrap();
+    }
+
+    /// How many unfinished deliveries the organization may have.
+    pub(crate) async fn limit_pending(&self, most: Option<u64>) {
+        let new = Organization {
+            max_pending: most,
+            ..Organization::new(self.app.org, self.clock.now())
+        };
+        match self.store.get::<Organization>(new.id).await.unwrap() {
+            None => self.store.insert(&new, None).await.unwrap(),
+            Some(stored) => {
+                let write = stored.update(&new).unwrap();
+                self.store.commit(vec![write], None).await.unwrap();
+            }
+        }
     }
 
     /// Sets a chain of the guest `hostile` in these modes.

@@ -89,6 +89,7 @@ pub(crate) async fn rows_replace_rows(make: impl Fn() -> Subject) {
         .await
         .unwrap();
     assert_eq!(store.next_due(&lease, lane).await.unwrap(), Some(later(90)));
+    assert_eq!(store.parked(&lease, lane).await.unwrap(), 1);
     let none = store.due(&lease, lane, later(89), None, 10).await.unwrap();
     assert!(none.is_empty());
     store
@@ -96,6 +97,7 @@ pub(crate) async fn rows_replace_rows(make: impl Fn() -> Subject) {
         .await
         .unwrap();
     assert_eq!(store.next_due(&lease, lane).await.unwrap(), None);
+    assert_eq!(store.parked(&lease, lane).await.unwrap(), 0);
     let due = store
         .due(&lease, lane, later(1000), None, 10)
         .await

@@ -213,6 +213,10 @@ impl Events {
         self.due.get(&lane)?.first().map(|(due, _)| *due)
     }
 
+    pub(super) fn parked(&self, lane: EndpointId) -> u64 {
+        self.due.get(&lane).map_or(0, |rows| rows.len() as u64)
+    }
+
     pub(super) fn message(&self, seq: Seq) -> Option<Message> {
         self.messages.get(&seq).map(|(message, _)| message.clone())
     }

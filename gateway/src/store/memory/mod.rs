@@ -244,6 +244,13 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError> {
+        self.with(|state| {
+            state.leases.check(lease, super::Shard::of(lane))?;
+            Ok(state.kept.events.parked(lane))
+        })
+    }
+
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         self.with(|state| {
             for outcome in &outcomes {

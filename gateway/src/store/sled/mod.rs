@@ -289,6 +289,12 @@ impl Store for SledStore {
         self.shared.read(read).await
     }
 
+    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError> {
+        self.check_lane(lease, lane)?;
+        let read = move |tree: &sled::Tree| reads::parked(tree, lane);
+        self.shared.read(read).await
+    }
+
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
         let outcomes: Vec<NewOutcome> = outcomes
             .into_iter()

@@ -342,3 +342,8 @@ pub(super) fn next_due(tree: &Tree, lane: EndpointId) -> Result<Option<Timestamp
     let (_, due, _) = keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
     Ok(Some(due))
 }
+
+pub(super) fn parked(tree: &Tree, lane: EndpointId) -> Result<u64, StoreError> {
+    let keys = tree.scan_prefix(keys::lane(lane)).keys();
+    keys.map(|key| key.map_err(fault).map(|_| 1)).sum()
+}

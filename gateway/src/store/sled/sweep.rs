@@ -11,8 +11,8 @@ use crate::domain::{
 };
 use crate::store::{Kind, StoreError};
 
-/// Rows of one step. Chosen: some 20 us each, so a step holds the writer for a few milliseconds.
-pub(super) const STEP: usize = 128;
+/// Rows of one step. Chosen: some 20 us each, so a step holds the writer for little more than its sync.
+pub(super) const STEP: usize = 64;
 /// Entries looked at in one step, most of which may be held up by their deliveries.
 const LOOKS: usize = 4 * STEP;
 
@@ -127,11 +127,17 @@ impl Group<'_> {
             }
             let (key, value) = row.map_err(fault)?;
             let list: Vec<Expiring> = codec::open(self, &value)?;
-            looks += list.len();
-            for what in list {
+            let mut left = list.into_iter();
+            while deleted < limit
+                && let Some(what) = left.next()
+            {
+                looks += 1;
                 deleted += self.sweep_one(what, now)?;
             }
-            self.delete(key);
+            match left.as_slice() {
+                [] => self.delete(key),
+                left => self.put(key, codec::row(left)?),
+            }
         }
         Ok(Swept {
             deleted,

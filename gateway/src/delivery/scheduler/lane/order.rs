@@ -90,6 +90,7 @@ impl Lane {
                 self.hold(item);
             } else {
                 self.held.remove(&item.message);
+                self.parked += 1;
             }
         }
         self.behind = true;
@@ -201,6 +202,7 @@ impl Lane {
         if item.ticket.is_none() && (in_turn || for_moment) {
             // Its row says so.
             self.held.remove(&message);
+            self.parked += 1;
             return match in_turn {
                 true => self.note_turn(message),
                 false => self.note_due(item.due, message),

@@ -41,8 +41,9 @@ pub(super) enum What {
 }
 
 impl Lane {
-    /// A lane of which there are parked deliveries, the first of them due then.
-    pub(in crate::delivery::scheduler) fn open(&mut self, due: Timestamp) {
+    /// A lane of which so many deliveries are parked, the first of them due then.
+    pub(in crate::delivery::scheduler) fn open(&mut self, due: Timestamp, parked: u64) {
+        self.parked += i64::try_from(parked).unwrap_or(i64::MAX);
         if self.closed.is_none() && self.fifo.is_some() {
             // It looks by itself.
             return;
@@ -99,6 +100,7 @@ impl Lane {
         }
         let kept = self.decided(message);
         if let DeliveryState::Parked { due, .. } = row.state {
+            self.parked += 1;
             self.note_parked(now, &row, (due, kept), actions);
         }
     }
@@ -119,7 +121,7 @@ impl Lane {
             Place::Turn | Place::Head => {
                 let mut item = Item::of_row(row, due);
                 item.expires = kept.and_then(|kept| kept.expires);
-                self.hold(item);
+                self.hold_parked(item);
                 self.trim(actions);
             }
             Place::ByHand => {
@@ -132,10 +134,15 @@ impl Lane {
 
     fn wait_for_moment(&mut self, row: &DeliveryRow, due: Timestamp) {
         if self.takes_at_once(row) {
-            self.hold(Item::of_row(row, due));
+            self.hold_parked(Item::of_row(row, due));
         } else {
             self.note_due(due, row.key.message);
         }
+    }
+
+    fn hold_parked(&mut self, item: Item) {
+        self.parked -= 1;
+        self.hold(item);
     }
 
     /// One that is not held waits for its turn.
@@ -268,6 +275,7 @@ impl Lane {
 
     fn settle_parked(&mut self, refilled: Refilled, actions: &mut Vec<Action>) {
         for row in self.unheld(&refilled.rows) {
+            self.parked -= 1;
             self.settle(Item::of_row(row, Timestamp::default()), actions);
         }
         self.cursor = self.cursor.max(refilled.rows.last().and_then(place_of));
@@ -279,7 +287,7 @@ impl Lane {
 
     fn turns_read(&mut self, refilled: &Refilled) {
         for row in self.unheld(&refilled.rows) {
-            self.hold(refilled.item(row, DeliveryState::IN_TURN));
+            self.hold_parked(refilled.item(row, DeliveryState::IN_TURN));
         }
         match refilled.rows.last() {
             Some(last) if refilled.full => self.read_to = last.key.message,
@@ -298,9 +306,10 @@ impl Lane {
             };
             let item = refilled.item(row, due);
             if self.joins_the_order(row) {
+                self.parked -= 1;
                 self.line_up(item, actions);
             } else {
-                self.hold(item);
+                self.hold_parked(item);
             }
         }
         let last = refilled.rows.last().and_then(place_of);
@@ -327,12 +336,13 @@ impl Lane {
                 continue;
             };
             match self.place(now, row, false) {
-                Place::Head => self.hold(refilled.item(row, due)),
+                Place::Head => self.hold_parked(refilled.item(row, due)),
                 Place::ByHand => {
                     self.keep_place(message, None);
                     self.note_due(due, message);
                 }
                 Place::Due | Place::Turn if due <= now && self.joins_the_order(row) => {
+                    self.parked -= 1;
                     self.line_up(refilled.item(row, due), actions);
                 }
                 Place::Due | Place::Turn => self.note_due(due, message),

@@ -379,14 +379,15 @@ impl World {
             .map(Some)
             .chain([None])
             .collect();
-        if let Some((earliest, _)) = self.rows.values().filter_map(due_of).min() {
-            self.told
-                .push_back(Input::Open(self.spec.clone(), earliest));
+        let parked = self.rows.values().filter_map(due_of);
+        if let Some((earliest, _)) = parked.clone().min() {
+            let open = Input::Open(self.spec.clone(), earliest, parked.count() as u64);
+            self.told.push_back(open);
         }
     }
 
     fn tell(&mut self, mut input: Input) {
-        if let Input::Open(spec, _) = &mut input {
+        if let Input::Open(spec, ..) = &mut input {
             spec.clone_from(&self.spec);
         }
         if matches!(input, Input::Finished(..) | Input::Postponed(..)) {
