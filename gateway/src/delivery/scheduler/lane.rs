@@ -96,7 +96,9 @@ pub(super) struct Lane {
     refill: Option<Reading>,
     /// The store could not be read; not again before this moment.
     read_after: Option<Timestamp>,
-    /// Parked deliveries that are not held; relative until those from before the start are counted.
+    /// Parked deliveries that are not held; relative until those from before the start are counted. One may be
+    /// counted twice, until the lane next knows of none: where a try by hand is asked for before fan-out comes to
+    /// the delivery, or before the lane is opened.
     parked: i64,
     /// Its organization's unfinished deliveries, and how many of them it was told are here.
     count: Count,

@@ -1,7 +1,7 @@
 //! One lane of a gateway that crashes, over a store and beside workers that do whatever they may at any moment.
 //! Whatever happens, the lane keeps its order, and everything is settled in the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::delivery::pending::Pending;
 use crate::delivery::scheduler::{
     Action, CircuitLimits, Feedback, Input, LaneSpec, Limits, OpenCircuit, Refill, Refilled,
     Scheduler, SilenceLimits, Start,
@@ -91,6 +92,10 @@ struct Truth {
 struct World {
     limits: Limits,
     scheduler: Scheduler,
+    pending: Arc<Pending>,
+    /// How many the lane may count twice for a while: a try by hand was asked for before fan-out came to the
+    /// delivery, or something happened before the lane was opened.
+    early: i64,
     now: Timestamp,
     spec: LaneSpec,
     truth: BTreeMap<Seq, Truth>,
@@ -137,8 +142,11 @@ fn limits(window: usize) -> Limits {
 impl World {
     fn new(window: usize, order: DeliveryOrder) -> Self {
         let limits = limits(window);
+        let pending = Arc::<Pending>::default();
         Self {
-            scheduler: Scheduler::new(limits.clone()),
+            scheduler: Scheduler::new(limits.clone()).counting(Arc::clone(&pending)),
+            pending,
+            early: 0,
             limits,
             now: Timestamp::from_millis(1_000_000),
             spec: LaneSpec {
@@ -230,6 +238,7 @@ impl World {
                 let due = truth.deliver_at.unwrap_or(self.now).max(self.now);
                 let mut item = Item::first(seq, due, 1, Arc::new(Ticket::new(seq, 1)));
                 item.expires = truth.expires;
+                self.pending.of(self.spec.org).add(1);
                 self.tell(Input::Deliver(self.spec.clone(), item));
             }
             Some(None) => self.tell(Input::CaughtUp),
@@ -338,6 +347,8 @@ impl World {
             return;
         }
         let seq = Seq(which % self.truth.len() as u64 + 1);
+        let is_early = self.fan_out.contains(&Some(seq));
+        self.early = self.early.saturating_add(is_early.into());
         let row = self.rows.get(&seq).cloned();
         let (reply, _) = oneshot::channel();
         self.tell(Input::Resend(self.spec.clone(), seq, row, reply));
@@ -359,7 +370,10 @@ impl World {
     }
 
     fn crash(&mut self) {
-        self.scheduler = Scheduler::new(self.limits.clone());
+        self.pending = Arc::default();
+        self.early = 0;
+        let scheduler = Scheduler::new(self.limits.clone());
+        self.scheduler = scheduler.counting(Arc::clone(&self.pending));
         self.running.clear();
         self.in_flight = 0;
         self.recorder.clear();
@@ -387,6 +401,10 @@ impl World {
     }
 
     fn tell(&mut self, mut input: Input) {
+        let is_open = |input: &Input| matches!(input, Input::Open(..));
+        if self.told.iter().any(is_open) {
+            self.early = i64::MAX;
+        }
         if let Input::Open(spec, ..) = &mut input {
             spec.clone_from(&self.spec);
         }
@@ -460,10 +478,21 @@ impl World {
             } else if !self.reads.is_empty() {
                 self.read(false);
             } else {
-                return;
+                return self.recount();
             }
         }
         panic!("it goes round in circles");
+    }
+
+    /// Everybody knows what is on disk.
+    fn recount(&self) {
+        let rows = self.rows.values().filter_map(due_of).map(|(_, seq)| seq);
+        let running = self.running.iter().map(|item| item.message);
+        let unfinished: BTreeSet<Seq> = rows.chain(running).chain(self.outbox.clone()).collect();
+        let counted = self.pending.of(self.spec.org).get();
+        let more = counted - unfinished.len() as i64;
+        let range = 0..=self.early;
+        assert!(range.contains(&more), "{counted}, {unfinished:?}");
     }
 
     /// The message under way, which succeeds.
