@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
-    Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryRow,
-    DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId, OnFailure,
-    Organization, OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret, Seq,
-    SystemClock, Timestamp, Uid, VersionPin,
+    Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryOrder,
+    DeliveryRow, DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId,
+    OnFailure, Organization, OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret,
+    Seq, SystemClock, Timestamp, Uid, VersionPin,
 };
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
 use crate::metrics::Metrics;
@@ -402,7 +402,7 @@ pub(crate) fn endpoint_of(app: &Application, url: &str, now: Timestamp) -> Endpo
         disabled_reason: None,
         pause: PauseState::Running,
         throttle_rate: None,
-        order: crate::domain::DeliveryOrder::default(),
+        order: DeliveryOrder::default(),
         metadata: BTreeMap::new(),
         secrets: vec![EndpointSecret {
             sealed: seal(SECRET),

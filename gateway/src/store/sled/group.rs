@@ -384,8 +384,8 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: three in a plain
-    /// life, at pages that were read or written a moment ago.
+    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: one in a plain life
+    /// and one a group for each list, at pages that were read or written a moment ago.
     fn count(&mut self) -> Result<(), StoreError> {
         // After a fault it is not known which numbers are in use.
         let careful = self.repeats || self.doubtful.is_some();

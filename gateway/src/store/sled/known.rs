@@ -49,7 +49,7 @@ impl Known {
         self.records.get(key)
     }
 
-    pub(super) fn keep_record(&self, key: Vec<u8>, record: Option<Record>) {
+    pub(super) fn keep_record(&self, key: &[u8], record: Option<Record>) {
         self.records.insert(key.into(), record);
     }
 
@@ -58,7 +58,7 @@ impl Known {
         self.uids.get(key)
     }
 
-    pub(super) fn keep_uid(&self, key: Vec<u8>, id: Option<String>) {
+    pub(super) fn keep_uid(&self, key: &[u8], id: Option<String>) {
         self.uids.insert(key.into(), id);
     }
 

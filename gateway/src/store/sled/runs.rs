@@ -60,11 +60,15 @@ impl Group<'_> {
 
     /// Takes a number out of a list if it is in it.
     pub(super) fn unlist(&mut self, prefix: &[u8], seq: Seq) -> Result<(), StoreError> {
-        if let Some(run) = self.runs.added.get_mut(prefix) {
-            run.retain(|entry| entry.seq != seq);
+        if let Some(run) = self.runs.added.get_mut(prefix)
+            && let Ok(place) = place_of(run, seq)
+        {
+            run.remove(place);
         }
-        if let Some(run) = self.touch(prefix, seq)? {
-            run.left.retain(|entry| entry.seq != seq);
+        if let Some(Touched { left, .. }) = self.touch(prefix, seq)?
+            && let Ok(place) = place_of(left, seq)
+        {
+            left.remove(place);
         }
         Ok(())
     }
@@ -72,7 +76,7 @@ impl Group<'_> {
     /// Whether a number is in a list of the tree.
     pub(super) fn is_listed(&mut self, prefix: &[u8], seq: Seq) -> Result<bool, StoreError> {
         let run = self.touch(prefix, seq)?;
-        Ok(run.is_some_and(|run| run.left.iter().any(|entry| entry.seq == seq)))
+        Ok(run.is_some_and(|run| place_of(&run.left, seq).is_ok()))
     }
 
     /// Takes a whole run out, by its key.
@@ -127,6 +131,11 @@ impl Group<'_> {
         }
         Ok(())
     }
+}
+
+/// Where a number is in a run, or where it would be: they are in order.
+fn place_of(run: &[Entry], seq: Seq) -> Result<usize, usize> {
+    run.binary_search_by_key(&seq, |entry| entry.seq)
 }
 
 /// The entries of a list with these numbers, from low to high or from high to low.

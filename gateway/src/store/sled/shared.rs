@@ -178,11 +178,10 @@ impl Shared {
         if let Some(known) = self.known.record(&key) {
             return Ok(known);
         }
-        let id = id.to_owned();
-        self.on_reader(&self.readers, move |shared| {
-            let _synced = shared.unsynced.read();
-            let record = shared.judged(&|tree: &sled::Tree| records::by_id(tree, kind, &id))?;
-            shared.known.keep_record(key, record.clone());
+        let (id, shared) = (id.to_owned(), self.clone());
+        self.read_durable(move |tree| {
+            let record = records::by_id(tree, kind, &id)?;
+            shared.known.keep_record(&key, record.clone());
             Ok(record)
         })
         .await
@@ -197,10 +196,10 @@ impl Shared {
         if let Some(known) = self.known.uid(&key) {
             return Ok(known);
         }
-        self.on_reader(&self.readers, move |shared| {
-            let _synced = shared.unsynced.read();
-            let id = shared.judged(&|tree: &sled::Tree| records::named(tree, &key))?;
-            shared.known.keep_uid(key, id.clone());
+        let shared = self.clone();
+        self.read_durable(move |tree| {
+            let id = records::named(tree, &key)?;
+            shared.known.keep_uid(&key, id.clone());
             Ok(id)
         })
         .await
