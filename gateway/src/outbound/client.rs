@@ -189,7 +189,7 @@ impl Inner {
         let mut connection = match SecondTry::after(&error, was_reused) {
             SecondTry::None => return Err(SendError::of_http(error)),
             SecondTry::AnyConnection => self.connection(target).await?.0,
-            SecondTry::FreshConnection => self.dial(target).await?,
+            SecondTry::FreshConnection => Box::pin(self.dial(target)).await?,
         };
         let second = request(target, &connection, again, body);
         match connection.send(second).await {
@@ -217,7 +217,8 @@ impl Inner {
         } else {
             None
         };
-        Ok((self.dial(target).await?, false))
+        // Boxed: 8 KiB that every attempt would carry about, and most find an open connection.
+        Ok((Box::pin(self.dial(target)).await?, false))
     }
 
     fn take(&self, target: &TargetUrl) -> Option<Connection> {

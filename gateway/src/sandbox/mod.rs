@@ -216,9 +216,12 @@ impl Sandbox {
 
     /// Runs a chain over an event, or answers with what it came to before. Fails by its outcome alone.
     pub async fn run_chain(&self, run: ChainRun) -> ChainResult {
-        match run.memo_key.clone() {
-            Some(key) => self.memo.get_or_run(&key, self.chains.run(run)).await,
-            None => self.chains.run(run).await.result,
+        let key = run.memo_key.clone();
+        // Boxed: 5 KiB, and whatever it is passed through would hold it twice.
+        let running = Box::pin(self.chains.run(run));
+        match key {
+            Some(key) => self.memo.get_or_run(&key, running).await,
+            None => running.await.result,
         }
     }
 
