@@ -127,11 +127,11 @@ impl MessageIn<'_> {
         }
         let mut faults = Faults::default();
         faults.check(payload.starts_with('{'), "payload", "must be a JSON object");
-        let fits = depth(payload) <= MAX_DEPTH;
+        let fits = is_within(payload, MAX_DEPTH);
         faults.check(
             fits,
             "payload",
-            format!("is nested more than {MAX_DEPTH} levels deep"),
+            format_args!("is nested more than {MAX_DEPTH} levels deep"),
         );
         faults.channels(self.channels.as_ref(), MAX_CHANNELS);
         faults.tags(self.tags.as_ref(), MAX_TAGS);
@@ -141,7 +141,7 @@ impl MessageIn<'_> {
         faults.check(
             days.is_none_or(|days| RETENTION_DAYS.contains(&days)),
             "payloadRetentionPeriod",
-            format!(
+            format_args!(
                 "must be from {} to {}",
                 RETENTION_DAYS.start(),
                 RETENTION_DAYS.end()
@@ -152,7 +152,7 @@ impl MessageIn<'_> {
         faults.check(
             hours.is_none_or(|hours| (1..=most).contains(&hours)),
             "payloadRetentionHours",
-            format!("must be from 1 to {most}"),
+            format_args!("must be from 1 to {most}"),
         );
         let kept = hours
             .map(|hours| hours.saturating_mul(3600))
@@ -163,7 +163,7 @@ impl MessageIn<'_> {
         faults.check(
             deliver_at.flatten().is_none_or(|at| at <= latest),
             "deliverAt",
-            format!(
+            format_args!(
                 "must lie within the {} that the message is kept",
                 span(longest)
             ),
@@ -190,7 +190,13 @@ fn span(kept: Duration) -> String {
     }
 }
 
-/// How deep a valid JSON text is nested.
+/// Whether a valid JSON text is nested no deeper than that.
+fn is_within(json: &str, deepest: usize) -> bool {
+    // Few have that many brackets, and to count them takes a tenth of the time.
+    let opens = json.bytes().filter(|byte| matches!(byte, b'{' | b'['));
+    opens.count() <= deepest || depth(json) <= deepest
+}
+
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0usize);
     let (mut in_text, mut escaped) = (false, false);

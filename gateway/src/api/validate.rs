@@ -2,6 +2,7 @@
 //! Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serialize};
@@ -55,9 +56,9 @@ impl Faults {
     }
 
     /// Notes a fault of a field of the body, unless it holds.
-    pub(crate) fn check(&mut self, holds: bool, field: &str, msg: impl Into<String>) {
+    pub(crate) fn check(&mut self, holds: bool, field: &str, msg: impl Display) {
         if !holds {
-            self.add(["body", field], msg);
+            self.add(["body", field], msg.to_string());
         }
     }
 
