@@ -16,6 +16,9 @@ use crate::domain::{
 };
 use crate::store::{AcceptRefusal, Change, IdempotencyRecord, StoreError};
 
+/// Rows of a group of some fifty messages and as many outcomes. Chosen: so that few groups grow the table.
+const USUAL_ROWS: usize = 256;
+
 /// Most entries of one expiry row: 64 keys of 33 bytes stay below [`keys::INLINE_BYTES`].
 pub(super) const EXPIRY_LIST: usize = 64;
 
@@ -63,7 +66,7 @@ impl<'a> Group<'a> {
     pub(super) fn over(tree: &'a sled::Tree, seq: u64, tally: Tally) -> Self {
         Self {
             tree,
-            staged: HashMap::new(),
+            staged: HashMap::with_capacity(USUAL_ROWS),
             journal: None,
             first_seq: seq,
             seq,
