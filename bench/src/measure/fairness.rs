@@ -46,7 +46,7 @@ const JSON: &str = "application/json";
 enum Neighbours {
     /// An endpoint that never answers and one that fails always, of the same tenant.
     Own,
-    /// The same two, of another tenant that sends as much.
+    /// The same two, of another tenant that sends half as much: together as many deliveries.
     Others,
     /// A tenant that sends a hundred times as much.
     Noisy,
@@ -175,7 +175,7 @@ impl Neighbours {
             Self::Others => {
                 endpoint(&other, answering(running, None).await?).await?;
                 endpoint(&other, answering(running, fails).await?).await?;
-                load(running, &other, rate, round);
+                load(running, &other, rate / 2.0, round);
             }
             Self::Noisy => {
                 endpoint(&other, answering(running, takes).await?).await?;
