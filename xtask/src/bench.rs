@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// folder is often in memory, where a sync costs nothing
     #[arg(long)]
     disk: Option<PathBuf>,
-    /// Only these: plugin, accept, deliver, latency, sweep, backlog; printed only
+    /// Only these: plugin, accept, deliver, latency, sweep, fairness, backlog; printed only
     only: Vec<String>,
 }
 
