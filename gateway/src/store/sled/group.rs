@@ -218,7 +218,7 @@ impl<'a> Group<'a> {
         }
         self.put(&keys::message(seq)[..], value);
         self.list(&keys::messages_of(message.app), Entry::of(seq));
-        self.put(&keys::message_id(message.id)[..], &number[..]);
+        self.list(&keys::messages_made_with(message.id), Entry::of(seq));
         self.list(keys::OUTBOX_LIST, Entry::of(seq));
         self.expire(message.expires_at, Expiring::Message(seq));
         Ok(Ok(message))
@@ -387,8 +387,8 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: one in a plain life
-    /// and one a group for each list, at pages that were read or written a moment ago.
+    /// Brings the tally up to date. Costs a look at the present row wherever there may be one: in plain lives once a
+    /// group for each list, at pages that were read or written a moment ago.
     fn count(&mut self) -> Result<(), StoreError> {
         // After a fault it is not known which numbers are in use.
         let careful = self.repeats || self.doubtful.is_some();

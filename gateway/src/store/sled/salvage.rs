@@ -176,7 +176,7 @@ impl<S: FnMut(Bytes) -> Result<(), StoreError>> Salvage<'_, S> {
             self.put(key, &value)?;
             let number = seq.0.to_be_bytes();
             self.list(&keys::messages_of(message.app), Entry::of(seq));
-            self.put(&keys::message_id(message.id), &number)?;
+            self.list(&keys::messages_made_with(message.id), Entry::of(seq));
             if let Some(event_id) = &message.event_id {
                 let entry = [&number[..], message.id.as_bytes()].concat();
                 self.put(&keys::event_id(message.app, event_id.as_str()), &entry)?;

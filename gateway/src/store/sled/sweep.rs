@@ -228,7 +228,7 @@ impl Group<'_> {
 
     fn drop_names(&mut self, message: &Message) -> Result<(), StoreError> {
         self.unlist(&keys::messages_of(message.app), message.seq)?;
-        self.delete(&keys::message_id(message.id)[..]);
+        self.unlist(&keys::messages_made_with(message.id), message.seq)?;
         self.unlist(keys::OUTBOX_LIST, message.seq)?;
         if let Some(event_id) = &message.event_id {
             self.delete(keys::event_id(message.app, event_id.as_str()));

@@ -136,6 +136,7 @@ fn changes(kind: u8) -> bool {
     matches!(
         kind,
         keys::MESSAGE_LIST
+            | keys::MESSAGE_ID
             | keys::EVENT_ID
             | keys::OUTBOX
             | keys::ATTEMPT_AT
