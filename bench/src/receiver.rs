@@ -45,9 +45,7 @@ struct Shared {
 
 impl Receiver {
     pub(crate) async fn start(start: Instant) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .map_err(Failure::io("bind the receiver"))?;
+        let listener = listen()?;
         let addr = listener
             .local_addr()
             .map_err(Failure::io("bind the receiver"))?;
@@ -101,6 +99,14 @@ impl Receiver {
     }
 }
 
+/// A port of its own. Ten endpoints open more connections at once than the 128 that wait by default.
+pub(crate) fn listen() -> Result<TcpListener, Failure> {
+    let failed = || Failure::io("bind the receiver");
+    let socket = TcpSocket::new_v4().map_err(failed())?;
+    socket.bind(([127, 0, 0, 1], 0).into()).map_err(failed())?;
+    socket.listen(4_096).map_err(failed())
+}
+
 /// One that takes connections and never answers.
 #[derive(Debug)]
 pub(crate) struct Silent {
@@ -110,9 +116,7 @@ pub(crate) struct Silent {
 
 impl Silent {
     pub(crate) async fn start() -> Result<Self, Failure> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .map_err(Failure::io("bind the receiver"))?;
+        let listener = listen()?;
         let addr = listener
             .local_addr()
             .map_err(Failure::io("bind the receiver"))?;

@@ -2,6 +2,7 @@
 //! HTTP/1.1 in the clear; TLS and HTTP/2 are a proxy's in front.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// After an error that a next try would meet too, such as too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections that wait in the system until they are taken, or as many as it allows. Chosen: as many as are served. The
+/// library's 128 are fewer than a busy sender opens at once, and who finds no place tries again after a second.
+const WAITING: u32 = 4_096;
 
 /// Settings of taking connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +46,18 @@ impl Default for Config {
             grace_ms: 5_000,
         }
     }
+}
+
+/// Takes an address; port 0 picks one.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A gateway that was killed leaves connections behind for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// Serves until `stop`, then answers what is under way for as long as the settings allow.
@@ -118,4 +135,21 @@ fn is_the_clients(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as Caller;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_calls_waits_to_be_taken_and_is_not_turned_away() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody is taken. Without a place in the queue a call is only ever tried again.
+        let call = |_| Caller::connect_timeout(&address, Duration::from_secs(10));
+        let callers: io::Result<Vec<Caller>> = (0..300).map(call).collect();
+        assert_eq!(callers.unwrap().len(), 300);
+    }
 }

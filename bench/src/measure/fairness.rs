@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Round;
@@ -23,7 +23,7 @@ use crate::client::{self, Connection, Target};
 use crate::error::Failure;
 use crate::gateway::{End, Gateway};
 use crate::payload::{self, Template};
-use crate::receiver::Receiver;
+use crate::receiver::{self, Receiver};
 use crate::report::{Unit, percentile};
 use crate::tenant::{Endpoint, Tenant};
 
@@ -236,8 +236,7 @@ async fn answering(
     running: &mut JoinSet<()>,
     status: Option<StatusCode>,
 ) -> Result<SocketAddr, Failure> {
-    let failed = Failure::io("bind the receiver");
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+    let listener = receiver::listen()?;
     let addr = listener
         .local_addr()
         .map_err(Failure::io("bind the receiver"))?;

@@ -3,14 +3,13 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{LogFormat, Settings};
-use crate::{Gateway, GatewayError};
+use crate::{Gateway, GatewayError, server};
 
 /// Descriptors for everything but connections: the store, key files, name lookups, plugins being compiled. Chosen on
 /// the high side.
@@ -80,7 +79,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         address: wanted,
         source,
     };
-    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let listener = server::bind(wanted).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone())?;
