@@ -262,10 +262,13 @@ proptest! {
             let most = share * (span + 1.0) + at_once * cost;
             // Each run may be off by a nanosecond.
             prop_assert!(used <= most + 1e-4, "{used}, not {most} at most: {load:?}");
-            // What it would get if all others wanted all that there is, but for runs that have not ended yet.
+            // What it would get if all others wanted all that there is, but for runs that have not ended yet. One
+            // that has nothing waiting when a place falls free may miss it.
             let part = places as f64 / loads.len() as f64;
             let least = 0.8 * span * at_once.min(share).min(part) - (at_once + 1.0) * 0.1;
-            prop_assert!(used >= least, "{used}, not {least} at least: {load:?}");
+            let always_waits = load.at_once > bounds.running_per_tenant;
+            prop_assert!(!always_waits || used >= least, "{used}, not {least} at least: {load:?}");
+            prop_assert!(used > 0.0, "starved: {load:?}");
         }
         machine.closing = true;
         machine.run(ms(3_600_000));
