@@ -30,8 +30,9 @@ async fn hostile_endpoint(tenant: &Tenant, mode: &str, url: &str) -> String {
 
 #[tokio::test]
 async fn every_misdeed_is_named_in_its_attempt() {
-    // Time enough for the other limits to be met first on a busy machine.
-    let limits = "[sandbox.limits]\ncall_ticks = 1500\nchain_ticks = 1500\nwall_ms = 30000";
+    // Time enough for the other limits to be met first on a busy machine, and a share that is enough for it.
+    let limits = "[sandbox]\ncpu_percent_per_application = 10000\n\
+        [sandbox.limits]\ncall_ticks = 1500\nchain_ticks = 1500\nwall_ms = 30000";
     let gateway = Gateway::builder()
         .config(limits)
         .retry_schedule("")

@@ -1,5 +1,6 @@
 //! The settings of the sandbox. Plain data with units and defaults; reads no file and no environment.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,11 +27,17 @@ pub struct Config {
     /// Guests of one application running at once; one less than `guests` unless given, so that a neighbour
     /// finds a free place beside an application whose guests use all they may.
     pub guests_per_application: Option<usize>,
-    /// Chains waiting for a place; 4,096. Past it a chain is answered with "unavailable".
+    /// CPU time that the guests of one application may use, in percent of one core (as `top` shows it); a quarter of
+    /// all cores unless given, so 50 on two. A second's worth is saved up. An application that has used its share
+    /// is slowed: its chains wait, as those that find no place do, while everybody else's go on. No bound is any
+    /// number from a hundred times the cores on.
+    pub cpu_percent_per_application: Option<NonZeroU32>,
+    /// Chains waiting for a place or their share; 4,096. Past it a chain is answered with "unavailable".
     pub waiting: usize,
-    /// Chains of one application waiting for a place; 256. As above.
+    /// Chains of one application waiting for either; 256. As above.
     pub waiting_per_application: usize,
-    /// Milliseconds that a chain waits for a place; 5,000. As above.
+    /// Milliseconds that a chain waits for both; 5,000: meanwhile it holds the place and the payload of an attempt,
+    /// while one that is put off holds nothing and loses no try. As above.
     pub max_wait_ms: u64,
     /// Plugin versions kept loaded; 1,000, about 50 KB each. Others are read from disk when called.
     pub loaded_plugins: usize,
@@ -55,6 +62,7 @@ impl Default for Config {
             keep_resident_bytes: 2 << 20,
             guests: None,
             guests_per_application: None,
+            cpu_percent_per_application: None,
             waiting: 4096,
             waiting_per_application: 256,
             max_wait_ms: 5_000,
@@ -70,8 +78,7 @@ impl Default for Config {
 
 impl Config {
     pub(super) fn guests(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.guests.unwrap_or(2 * cores).max(1)
+        self.guests.unwrap_or(2 * cores()).max(1)
     }
 
     /// Of `all` that run at once.
@@ -79,9 +86,20 @@ impl Config {
         self.guests_per_application.unwrap_or(all - 1).clamp(1, all)
     }
 
+    pub(super) fn cpu_percent_per_application(&self) -> NonZeroU32 {
+        let quarter = u32::try_from(cores() * 100 / 4).ok();
+        self.cpu_percent_per_application
+            .or(quarter.and_then(NonZeroU32::new))
+            .unwrap_or(NonZeroU32::MAX)
+    }
+
     pub(super) fn max_wait(&self) -> Duration {
         Duration::from_millis(self.max_wait_ms)
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Where guests get their memory from.

@@ -1,35 +1,57 @@
-//! Whose guest runs next: deficit round-robin over applications, by the time their guests held a thread. Pure: no
-//! clock, no locks, no waiting of its own; `turns` drives it, a test can drive it as well.
+//! Whose guest runs next: deficit round-robin over applications, by the time their guests held a thread, each within
+//! its share of CPU time. Pure: no clock, no locks, no waiting of its own; `turns` drives it, a test can drive it as
+//! well. Moments come from the caller, counted from any fixed one.
 //!
 //! A run's cost is known only afterwards. A run is charged what the application's runs cost of late when it starts,
 //! and the difference when it ends; an application in debt sits out rounds until they have paid it.
+//!
+//! An application that has used its share rests, out of the ring, so that it costs the others nothing. For the same
+//! reason whoever finds a free place takes it whoever else waits: while a place is free, those that wait do so for
+//! bounds of their own.
 
-use std::collections::{HashMap, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many may run and wait.
+use super::share::{Share, Used};
+
+/// How many may run and wait, and how much of the CPU they may use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) running: usize,
     pub(super) running_per_tenant: usize,
     pub(super) waiting: usize,
     pub(super) waiting_per_tenant: usize,
+    pub(super) share: Share,
 }
 
 /// What a round gives each application: one tick. Most runs cost far less, so that one application's short runs
 /// stay together, and a run of the longest kind sits out as many rounds as it had ticks.
 const QUANTUM: i64 = 1_000_000;
 
-/// The state: applications with something running or waiting, and those that still owe.
+/// Applications known before those are forgotten, for the first time, that have all of their share. Chosen: some
+/// 200 KB.
+const KNOWN: usize = 1_024;
+
+/// The state: applications with something running or waiting, and those that still owe or have used of their share.
 #[derive(Debug)]
 pub(super) struct Fair<W> {
     bounds: Bounds,
     running: usize,
+    /// All that wait.
     waiting: usize,
+    /// Those of them whose applications are in the ring.
+    contending: usize,
     tenants: HashMap<Arc<str>, Tenant<W>>,
-    /// Every application of `tenants` once, the one whose turn it is first.
+    /// As many as there may be before idle ones are looked for, so that looking costs each newcomer little.
+    most_known: usize,
+    /// Every application in [`Place::Ring`] once, the one whose turn it is first.
     ring: VecDeque<Arc<str>>,
+    /// Every application in [`Place::Resting`], the one that may go on first in front.
+    resting: BTreeSet<(Duration, Arc<str>)>,
     next_ticket: u64,
 }
 
@@ -39,8 +61,20 @@ struct Tenant<W> {
     credit: i64,
     /// Nanoseconds that a run of its is taken to cost: a moving average of a quarter.
     usual: i64,
+    used: Used,
     running: usize,
     queue: VecDeque<(Ticket, W)>,
+    place: Place,
+}
+
+/// Where an application is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Known only for what it has used of its share.
+    Aside,
+    Ring,
+    /// It has something waiting and its share is used up until then.
+    Resting(Duration),
 }
 
 /// One place in the queue.
@@ -71,87 +105,125 @@ impl<W> Fair<W> {
             bounds,
             running: 0,
             waiting: 0,
+            contending: 0,
             tenants: HashMap::new(),
+            most_known: KNOWN,
             ring: VecDeque::new(),
+            resting: BTreeSet::new(),
             next_ticket: 0,
         }
     }
 
     /// A run of this application wants to start; `waiter` is handed back when it may.
-    pub(super) fn enter(&mut self, name: &Arc<str>, waiter: impl FnOnce() -> W) -> Entry<W> {
-        let Bounds {
-            running,
-            running_per_tenant,
-            waiting,
-            waiting_per_tenant,
-        } = self.bounds;
-        let ring = &mut self.ring;
-        let tenant = self.tenants.entry(name.clone()).or_insert_with(|| {
-            ring.push_back(name.clone());
-            Tenant {
-                credit: 0,
-                usual: 0,
-                running: 0,
-                queue: VecDeque::new(),
-            }
-        });
-        if self.waiting == 0 && self.running < running && tenant.running < running_per_tenant {
-            self.running += 1;
-            return Entry::Granted(tenant.start(name));
-        }
-        if self.waiting >= waiting || tenant.queue.len() >= waiting_per_tenant {
+    pub(super) fn enter(
+        &mut self,
+        name: &Arc<str>,
+        now: Duration,
+        waiter: impl FnOnce() -> W,
+    ) -> Entry<W> {
+        self.forget_idle(now);
+        let (bounds, share) = (self.bounds, self.share_of(name));
+        let tenant = self.tenants.entry(name.clone()).or_default();
+        let may_run = tenant.queue.is_empty()
+            && tenant.running < bounds.running_per_tenant
+            && tenant.used.wait(now).is_none();
+        let granted = may_run && self.running < bounds.running;
+        if !granted
+            && (self.waiting >= bounds.waiting || tenant.queue.len() >= bounds.waiting_per_tenant)
+        {
             return Entry::Full;
+        }
+        if tenant.place == Place::Aside {
+            tenant.place = Place::Ring;
+            self.ring.push_back(name.clone());
+        }
+        if granted {
+            self.running += 1;
+            return Entry::Granted(tenant.start(name, share, now));
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         tenant.queue.push_back((ticket, waiter()));
         self.waiting += 1;
-        Entry::Queued(ticket, self.dispatch())
+        self.contending += usize::from(tenant.place == Place::Ring);
+        Entry::Queued(ticket, self.dispatch(now))
     }
 
     /// A run ended after holding a thread for `used`. The answer may start now.
-    pub(super) fn leave(&mut self, grant: Grant, used: Duration) -> Vec<(W, Grant)> {
+    pub(super) fn leave(&mut self, grant: Grant, used: Duration, now: Duration) -> Vec<(W, Grant)> {
+        let share = self.share_of(&grant.tenant);
         self.running -= 1;
         if let Some(tenant) = self.tenants.get_mut(&grant.tenant) {
-            let used = i64::try_from(used.as_nanos()).unwrap_or(i64::MAX);
-            tenant.running -= 1;
-            tenant.credit = tenant
-                .credit
-                .saturating_add(grant.charged)
-                .saturating_sub(used);
-            tenant.usual = (3 * tenant.usual).saturating_add(used) / 4;
+            tenant.end(grant.charged, used, share, now);
+            if let Place::Resting(until) = tenant.place {
+                // By another moment than before, and perhaps no longer.
+                self.resting.remove(&(until, grant.tenant.clone()));
+                self.go_on(grant.tenant);
+            }
         }
-        if self.waiting == 0 {
-            // Nobody was kept waiting, so nobody is owed anything.
-            let tenants = &mut self.tenants;
-            tenants.retain(|_, tenant| {
-                tenant.credit = 0;
-                tenant.running > 0
-            });
-            self.ring.retain(|name| tenants.contains_key(name));
+        let granted = self.dispatch(now);
+        if granted.is_empty() {
+            self.forgive();
         }
-        self.dispatch()
+        granted
     }
 
     /// Who waits gives up.
-    pub(super) fn cancel(&mut self, name: &str, ticket: Ticket) {
-        if let Some(tenant) = self.tenants.get_mut(name)
-            && let Some(at) = tenant
-                .queue
-                .iter()
-                .position(|(waiting, _)| *waiting == ticket)
-        {
-            tenant.queue.remove(at);
-            self.waiting -= 1;
+    pub(super) fn cancel(&mut self, name: &Arc<str>, ticket: Ticket) {
+        let Some(tenant) = self.tenants.get_mut(name) else {
+            return;
+        };
+        let mut queue = tenant.queue.iter();
+        let Some(at) = queue.position(|(waiting, _)| *waiting == ticket) else {
+            return;
+        };
+        tenant.queue.remove(at);
+        self.waiting -= 1;
+        match tenant.place {
+            Place::Resting(until) if tenant.queue.is_empty() => {
+                self.resting.remove(&(until, name.clone()));
+                self.go_on(name.clone());
+            }
+            Place::Ring => self.contending -= 1,
+            Place::Resting(_) | Place::Aside => {}
         }
     }
 
-    fn dispatch(&mut self) -> Vec<(W, Grant)> {
+    /// When [`Fair::refill`] has something to do, if nothing happens before.
+    pub(super) fn next_refill(&self) -> Option<Duration> {
+        self.resting.first().map(|(until, _)| *until)
+    }
+
+    /// Lets those go on whose share is there again. The answer may start now.
+    pub(super) fn refill(&mut self, now: Duration) -> Vec<(W, Grant)> {
+        while self.next_refill().is_some_and(|until| until <= now)
+            && let Some((_, name)) = self.resting.pop_first()
+        {
+            self.go_on(name);
+        }
+        self.dispatch(now)
+    }
+
+    /// What an application may use: the one place that knows. At present it is the same for all.
+    fn share_of(&self, _tenant: &str) -> Share {
+        self.bounds.share
+    }
+
+    /// Back into the ring, from where it may go to rest once more.
+    fn go_on(&mut self, name: Arc<str>) {
+        if let Some(tenant) = self.tenants.get_mut(&name) {
+            tenant.place = Place::Ring;
+            self.contending += tenant.queue.len();
+            self.ring.push_back(name);
+        }
+    }
+
+    fn dispatch(&mut self, now: Duration) -> Vec<(W, Grant)> {
         let mut granted = Vec::new();
-        while self.waiting > 0 && self.running < self.bounds.running {
+        while self.contending > 0 && self.running < self.bounds.running {
             match self
-                .pass()
-                .or_else(|| self.skip_rounds().then(|| self.pass()).flatten())
+                .pass(now)
+                .or_else(|| self.skip_rounds().then(|| self.pass(now)).flatten())
             {
                 Some(next) => granted.push(next),
                 // All that wait belong to applications that run as much as they may.
@@ -161,62 +233,118 @@ impl<W> Fair<W> {
         granted
     }
 
-    /// Goes around the ring once, or to the first application that waits and has credit.
-    fn pass(&mut self) -> Option<(W, Grant)> {
+    /// Goes around the ring once, or to the first application that waits and has credit. Sends those to rest that
+    /// wait and have used their share.
+    fn pass(&mut self, now: Duration) -> Option<(W, Grant)> {
         for _ in 0..self.ring.len() {
             let name = self.ring.pop_front()?;
+            let share = self.share_of(&name);
             let tenant = self.tenants.get_mut(&name)?;
+            if !tenant.queue.is_empty()
+                && let Some(until) = tenant.used.wait(now)
+            {
+                tenant.place = Place::Resting(until);
+                self.contending -= tenant.queue.len();
+                self.resting.insert((until, name));
+                continue;
+            }
             if tenant.credit > 0
                 && tenant.running < self.bounds.running_per_tenant
                 && let Some((_, waiter)) = tenant.queue.pop_front()
             {
-                let grant = tenant.start(&name);
+                let grant = tenant.start(&name, share, now);
                 self.waiting -= 1;
+                self.contending -= 1;
                 self.running += 1;
                 // It stays first until its credit is used.
                 self.ring.push_front(name);
                 return Some((waiter, grant));
             }
             tenant.pay(1);
-            if tenant.is_done() {
-                self.tenants.remove(&name);
-            } else {
+            if tenant.is_active() || tenant.credit < 0 {
                 self.ring.push_back(name);
+            } else {
+                tenant.place = Place::Aside;
             }
         }
         None
     }
 
-    /// Pays as many rounds at once as it takes until one that may run has credit. False if none may.
+    /// Pays as many rounds at once as it takes until one that may run has credit. False if none may. Only after a
+    /// pass that found nobody, so that nobody in the ring waits for his share.
     fn skip_rounds(&mut self) -> bool {
         let most = self.bounds.running_per_tenant;
+        let in_ring = self.ring.iter().filter_map(|name| self.tenants.get(name));
         let may_run = |tenant: &&Tenant<W>| !tenant.queue.is_empty() && tenant.running < most;
-        let Some(credit) = self
-            .tenants
-            .values()
-            .filter(may_run)
-            .map(|t| t.credit)
-            .max()
-        else {
+        let Some(credit) = in_ring.filter(may_run).map(|t| t.credit).max() else {
             return false;
         };
         // None where the pass just made has brought one above zero.
         let rounds = if credit > 0 { 0 } else { -credit / QUANTUM + 1 };
-        self.tenants
-            .values_mut()
-            .for_each(|tenant| tenant.pay(rounds));
+        for name in &self.ring {
+            if let Some(tenant) = self.tenants.get_mut(name) {
+                tenant.pay(rounds);
+            }
+        }
         true
+    }
+
+    /// A place is free, so nobody is kept waiting by others, and nobody is owed anything.
+    fn forgive(&mut self) {
+        let tenants = &mut self.tenants;
+        self.ring.retain(|name| {
+            tenants.get_mut(name).is_some_and(|tenant| {
+                tenant.credit = 0;
+                if !tenant.is_active() {
+                    tenant.place = Place::Aside;
+                }
+                tenant.is_active()
+            })
+        });
+    }
+
+    /// Forgets those that are as good as new, now and then.
+    fn forget_idle(&mut self, now: Duration) {
+        if self.tenants.len() >= self.most_known {
+            self.tenants
+                .retain(|_, tenant| tenant.place != Place::Aside || !tenant.used.is_whole(now));
+            self.most_known = (2 * self.tenants.len()).max(KNOWN);
+        }
+    }
+}
+
+impl<W> Default for Tenant<W> {
+    fn default() -> Self {
+        Self {
+            credit: 0,
+            usual: 0,
+            used: Used::default(),
+            running: 0,
+            queue: VecDeque::new(),
+            place: Place::Aside,
+        }
     }
 }
 
 impl<W> Tenant<W> {
-    fn start(&mut self, name: &Arc<str>) -> Grant {
+    /// Charged at once, of its share too: one that loops then runs alone while it has little left, rather than all
+    /// that it may run at once and then none for long.
+    fn start(&mut self, name: &Arc<str>, share: Share, now: Duration) -> Grant {
         self.running += 1;
         self.credit -= self.usual;
+        self.used.charge(share, time(self.usual), now);
         Grant {
             tenant: name.clone(),
             charged: self.usual,
         }
+    }
+
+    fn end(&mut self, charged: i64, used: Duration, share: Share, now: Duration) {
+        self.running -= 1;
+        self.used.correct(share, time(charged), used, now);
+        let used = i64::try_from(used.as_nanos()).unwrap_or(i64::MAX);
+        self.credit = self.credit.saturating_add(charged).saturating_sub(used);
+        self.usual = (3 * self.usual).saturating_add(used) / 4;
     }
 
     /// No more than a round's worth is ever saved.
@@ -227,144 +355,11 @@ impl<W> Tenant<W> {
             .min(QUANTUM);
     }
 
-    fn is_done(&self) -> bool {
-        self.queue.is_empty() && self.running == 0 && self.credit >= 0
+    fn is_active(&self) -> bool {
+        !self.queue.is_empty() || self.running > 0
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds {
-        running: 2,
-        running_per_tenant: 2,
-        waiting: 1000,
-        waiting_per_tenant: 500,
-    };
-
-    /// Applications with endless work, in a virtual time of one place.
-    struct World {
-        fair: Fair<()>,
-        names: Vec<Arc<str>>,
-    }
-
-    impl World {
-        fn new(bounds: Bounds, names: &[&str]) -> Self {
-            Self {
-                fair: Fair::new(bounds),
-                names: names.iter().map(|n| Arc::from(*n)).collect(),
-            }
-        }
-
-        fn enter(&mut self, who: usize) -> Vec<Grant> {
-            match self.fair.enter(&self.names[who].clone(), || ()) {
-                Entry::Granted(grant) => vec![grant],
-                Entry::Queued(_, granted) => granted.into_iter().map(|(_, grant)| grant).collect(),
-                Entry::Full => panic!("full"),
-            }
-        }
-
-        fn leave(&mut self, grant: Grant, micros: u64) -> Vec<Grant> {
-            let granted = self.fair.leave(grant, Duration::from_micros(micros));
-            granted.into_iter().map(|(_, grant)| grant).collect()
-        }
-    }
-
-    #[test]
-    fn time_is_shared_however_long_a_run_is() {
-        let one = Bounds {
-            running: 1,
-            ..BOUNDS
-        };
-        let mut world = World::new(one, &["long", "short"]);
-        let cost = |name: &str| if name == "long" { 40_000 } else { 100 };
-        let mut running = VecDeque::new();
-        for _ in 0..10 {
-            for who in 0..2 {
-                running.extend(world.enter(who));
-            }
-        }
-        let mut used: HashMap<Arc<str>, u64> = HashMap::new();
-        for _ in 0..20_000 {
-            let grant = running.pop_front().unwrap();
-            let name = grant.tenant.clone();
-            *used.entry(name.clone()).or_default() += cost(&name);
-            let who = world.names.iter().position(|n| *n == name).unwrap();
-            // Another takes its place in the queue first, so that both always want more.
-            running.extend(world.enter(who));
-            running.extend(world.leave(grant, cost(&name)));
-        }
-        let (long, short) = (used["long"] as f64, used["short"] as f64);
-        assert!((0.9..1.1).contains(&(long / short)), "{used:?}");
-    }
-
-    #[test]
-    fn an_application_does_not_take_the_last_place() {
-        let bounds = Bounds {
-            running: 4,
-            running_per_tenant: 3,
-            ..BOUNDS
-        };
-        let mut world = World::new(bounds, &["greedy", "neighbour"]);
-        let granted: usize = (0..10).map(|_| world.enter(0).len()).sum();
-        assert_eq!(granted, 3);
-        assert_eq!(&*world.enter(1)[0].tenant, "neighbour");
-    }
-
-    #[test]
-    fn waiting_is_bounded_per_application_and_in_all() {
-        let bounds = Bounds {
-            running: 1,
-            running_per_tenant: 1,
-            waiting: 3,
-            waiting_per_tenant: 2,
-        };
-        let mut world = World::new(bounds, &["a", "b"]);
-        let running = world.enter(0);
-        assert_eq!(running.len(), 1);
-        assert!(world.enter(0).is_empty() && world.enter(0).is_empty());
-        assert!(matches!(world.fair.enter(&"a".into(), || ()), Entry::Full));
-        assert!(world.enter(1).is_empty());
-        assert!(matches!(world.fair.enter(&"b".into(), || ()), Entry::Full));
-    }
-
-    #[test]
-    fn who_gives_up_is_not_called() {
-        let bounds = Bounds {
-            running: 1,
-            ..BOUNDS
-        };
-        let mut fair = Fair::new(bounds);
-        let a: Arc<str> = "a".into();
-        let Entry::Granted(first) = fair.enter(&a, || 1) else {
-            panic!()
-        };
-        let Entry::Queued(second, _) = fair.enter(&a, || 2) else {
-            panic!()
-        };
-        let Entry::Queued(..) = fair.enter(&a, || 3) else {
-            panic!()
-        };
-        fair.cancel("a", second);
-        let granted = fair.leave(first, Duration::ZERO);
-        assert_eq!(
-            granted
-                .iter()
-                .map(|(waiter, _)| *waiter)
-                .collect::<Vec<_>>(),
-            [3]
-        );
-    }
-
-    #[test]
-    fn nothing_is_kept_of_who_is_gone() {
-        let mut world = World::new(BOUNDS, &["a", "b", "c"]);
-        let mut running: VecDeque<Grant> = (0..3).flat_map(|who| world.enter(who)).collect();
-        while let Some(grant) = running.pop_front() {
-            running.extend(world.leave(grant, 70_000));
-        }
-        assert!(world.fair.tenants.is_empty() && world.fair.ring.is_empty());
-        assert_eq!((world.fair.running, world.fair.waiting), (0, 0));
-    }
+fn time(nanos: i64) -> Duration {
+    Duration::from_nanos(nanos.unsigned_abs())
 }

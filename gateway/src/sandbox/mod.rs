@@ -2,7 +2,7 @@
 //!
 //! An upload is walked through `admit` and `structure` (is it a plugin, and cheap enough to compile), `compile`
 //! (a child process with limits) and `cache` (files), then asked to describe itself. An event is walked through
-//! `memo` (was this done before), `pool` (the code), `turns` and `fair` (whose turn), `chain` and `run`
+//! `memo` (was this done before), `pool` (the code), `turns`, `fair` and `share` (whose turn), `chain` and `run`
 //! (a fresh instance per plugin under `limits`), on threads of its own if it is slow (`aside`).
 //!
 //! A guest sees its event, its config and a log, by `host`. It never sees a clock, randomness, a file, the network
@@ -26,6 +26,7 @@ mod pool;
 mod result;
 mod run;
 mod schema;
+mod share;
 mod structure;
 mod ticker;
 mod turns;
@@ -62,6 +63,7 @@ use fair::Bounds;
 use memo::Memo;
 use pool::{Loaded, Pool};
 use run::{Failure, Runner};
+use share::Share;
 use turns::Turns;
 
 /// The name under which plugins that are taken in wait for their turn, as if they were one application's.
@@ -163,6 +165,9 @@ impl Sandbox {
             running_per_tenant: config.guests_per_application(running),
             waiting: config.waiting,
             waiting_per_tenant: config.waiting_per_application,
+            share: Share {
+                percent: config.cpu_percent_per_application(),
+            },
         };
         let memo = Memo::new(config.memo_bytes);
         let chains = Chains {

@@ -1,19 +1,43 @@
-//! Waits for a turn to run guests. The queue's order is `fair`'s; here are the lock, the waking and the longest
-//! wait. The lock is never held across an await.
+//! Waits for a turn to run guests. The queue's order is `fair`'s; here are the lock, the clock, the waking and the
+//! longest wait. The lock is never held across an await.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::fair::{Bounds, Entry, Fair, Grant, Ticket};
 
 /// The queue of all chains of this gateway.
 #[derive(Debug)]
 pub(super) struct Turns {
-    fair: Mutex<Fair<oneshot::Sender<Turn>>>,
+    queue: Mutex<Queue>,
     max_wait: Duration,
+    /// The moment from which `fair` counts.
+    start: Instant,
+    /// Where alarms are set: turns are given back on threads that have no timers.
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct Queue {
+    fair: Fair<oneshot::Sender<Turn>>,
+    /// Only while an application waits for its share of CPU time.
+    alarm: Option<Alarm>,
+}
+
+/// Lets those go on whose share is there again, once.
+#[derive(Debug)]
+struct Alarm {
+    at: Duration,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// The right to run a chain. Dropped, it goes to the next.
@@ -27,23 +51,29 @@ pub(super) struct Turn {
 
 /// Gives the place up if the future that waits is dropped.
 struct Waiting<'a> {
-    turns: &'a Turns,
-    tenant: &'a str,
+    turns: &'a Arc<Turns>,
+    tenant: &'a Arc<str>,
     ticket: Ticket,
 }
 
 impl Turns {
+    /// Must be called within a runtime, whose timers are used from then on.
     pub(super) fn new(bounds: Bounds, max_wait: Duration) -> Arc<Self> {
         Arc::new(Self {
-            fair: Mutex::new(Fair::new(bounds)),
+            queue: Mutex::new(Queue {
+                fair: Fair::new(bounds),
+                alarm: None,
+            }),
             max_wait,
+            start: Instant::now(),
+            runtime: Handle::current(),
         })
     }
 
     /// A turn for this application, or none within the longest wait. Cancel-safe.
     pub(super) async fn take(self: &Arc<Self>, tenant: &Arc<str>) -> Option<Turn> {
         let (sender, receiver) = oneshot::channel();
-        let entry = self.fair.lock().enter(tenant, || sender);
+        let entry = self.change(|fair, now| fair.enter(tenant, now, || sender));
         let (ticket, granted) = match entry {
             Entry::Granted(grant) => return Some(self.turn(grant)),
             Entry::Full => return None,
@@ -59,6 +89,46 @@ impl Turns {
             .await
             .ok()?
             .ok()
+    }
+
+    /// Changes the queue, and sets the alarm by what it has become.
+    fn change<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Fair<oneshot::Sender<Turn>>, Duration) -> T,
+    ) -> T {
+        let now = self.start.elapsed();
+        let mut queue = self.queue.lock();
+        let changed = change(&mut queue.fair, now);
+        match (queue.fair.next_refill(), &queue.alarm) {
+            (None, None) => {}
+            (None, Some(_)) => queue.alarm = None,
+            // One that rings too early sets the next: dearer is only a new one for each change.
+            (Some(next), Some(alarm)) if alarm.at <= next => {}
+            (Some(next), _) => queue.alarm = Some(self.alarm(next)),
+        }
+        changed
+    }
+
+    fn alarm(self: &Arc<Self>, at: Duration) -> Alarm {
+        let (turns, moment) = (Arc::downgrade(self), self.start + at);
+        let task = self.runtime.spawn(async move {
+            tokio::time::sleep_until(moment).await;
+            // None: nobody can be waiting.
+            if let Some(turns) = turns.upgrade() {
+                turns.refill();
+            }
+        });
+        Alarm {
+            at,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    fn refill(self: &Arc<Self>) {
+        // The alarm that calls this has rung, and is not to be taken for one to come.
+        self.queue.lock().alarm = None;
+        let granted = self.change(|fair, now| fair.refill(now));
+        self.wake(granted);
     }
 
     fn turn(self: &Arc<Self>, grant: Grant) -> Turn {
@@ -80,52 +150,16 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(grant) = self.grant.take() {
-            let granted = self.turns.fair.lock().leave(grant, self.used);
-            self.turns.wake(granted);
+            let turns = &self.turns;
+            let granted = turns.change(|fair, now| fair.leave(grant, self.used, now));
+            turns.wake(granted);
         }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.turns.fair.lock().cancel(self.tenant, self.ticket);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn turns(max_wait: Duration) -> Arc<Turns> {
-        let bounds = Bounds {
-            running: 1,
-            running_per_tenant: 1,
-            waiting: 9,
-            waiting_per_tenant: 9,
-        };
-        Turns::new(bounds, max_wait)
-    }
-
-    #[tokio::test]
-    async fn a_wait_has_an_end() {
-        let (turns, tenant) = (turns(Duration::from_millis(5)), Arc::from("a"));
-        let held = turns.take(&tenant).await.unwrap();
-        assert!(turns.take(&tenant).await.is_none());
-        drop(held);
-        assert!(turns.take(&tenant).await.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_dropped_wait_passes_its_turn_on() {
-        let (turns, tenant) = (turns(Duration::MAX), Arc::from("a"));
-        let held = turns.take(&tenant).await.unwrap();
-        let mut gone = Box::pin(turns.take(&tenant));
-        let mut next = Box::pin(turns.take(&tenant));
-        assert!(futures_util::poll!(&mut gone).is_pending());
-        assert!(futures_util::poll!(&mut next).is_pending());
-        // Granted to the first, which goes away without looking.
-        drop(held);
-        drop(gone);
-        assert!(next.await.is_some());
+        self.turns
+            .change(|fair, _| fair.cancel(self.tenant, self.ticket));
     }
 }

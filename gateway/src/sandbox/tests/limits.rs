@@ -1,5 +1,6 @@
 //! Each limit, and what a guest that meets it comes to.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -19,6 +20,48 @@ async fn an_endless_loop_ends_by_running_ticks() {
         "the plugin ran longer than 50 ms"
     );
     assert_eq!(room.run("pass").await.outcome, ChainOutcome::Pass);
+}
+
+#[tokio::test]
+async fn an_application_that_has_used_its_share_is_slowed_and_not_failed() {
+    let room = Room::new(Config {
+        cpu_percent_per_application: NonZeroU32::new(10),
+        // On a busy machine a run holds its thread for longer than it computes.
+        max_wait_ms: 120_000,
+        ..config()
+    })
+    .await;
+    let start = Instant::now();
+    for _ in 0..4 {
+        let error = "the plugin ran longer than 50 ms";
+        assert_eq!(room.failure("loop").await.0, error);
+    }
+    // Three runs have used 150 ms, of which 100 were there; the other 50 take half a second to come. A run may be
+    // a tick shorter.
+    assert!(start.elapsed() > Duration::from_millis(400));
+    let waiting = room.run("pass");
+    let neighbour = room
+        .sandbox
+        .run_chain(chain_of("app_2", [room.step("pass")]));
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("has nothing left of its share"),
+        result = neighbour => assert_eq!(result.outcome, ChainOutcome::Pass),
+    }
+    assert_eq!(room.run("pass").await.outcome, ChainOutcome::Pass);
+}
+
+#[test]
+fn no_share_at_all_is_no_setting() {
+    let set = |percent: u32| {
+        toml::from_str::<Config>(&format!("cpu_percent_per_application = {percent}"))
+            .map(|config| config.cpu_percent_per_application().get())
+    };
+    assert_eq!(set(50), Ok(50));
+    assert!(set(0).is_err_and(|error| error.message().contains("nonzero")));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let quarter = Config::default().cpu_percent_per_application().get();
+    assert_eq!(quarter as usize, cores * 25);
 }
 
 #[tokio::test]
@@ -188,6 +231,8 @@ async fn nothing_of_a_call_is_there_in_the_next() {
 async fn a_neighbour_runs_on_beside_loops() {
     let config = Config {
         guests: Some(4),
+        // The loops may use all that their turns give them.
+        cpu_percent_per_application: NonZeroU32::new(10_000),
         ..config()
     };
     let room = Arc::new(Room::new(config).await);
