@@ -161,16 +161,16 @@ struct Running {
 impl Engine {
     /// Delivers until `shutdown`, then ends gracefully.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DeliveryError> {
-        let (store, clock) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.clock));
+        let store = Arc::clone(&self.parts.store);
         let (ttl, grace) = (self.config.lease_ttl(), self.config.grace());
-        let taking = lease_all(store.as_ref(), clock.as_ref(), ttl);
+        let taking = lease_all(store.as_ref(), ttl);
         let Some(lease) = shutdown.run_until_cancelled(taking).await else {
             return Ok(());
         };
         let lease = lease.map_err(DeliveryError::Lease)?;
         self.lease.send_replace(Some(lease.clone()));
         let mut running = self.start(&lease);
-        let renewing = renew(store.as_ref(), clock.as_ref(), &lease, ttl);
+        let renewing = renew(store.as_ref(), &lease, ttl);
         let ended = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
@@ -330,11 +330,11 @@ impl Running {
 }
 
 /// Keeps the lease until somebody else has it. Cancel-safe.
-async fn renew(store: &dyn Store, clock: &dyn Clock, lease: &Lease, ttl: Duration) {
+async fn renew(store: &dyn Store, lease: &Lease, ttl: Duration) {
     loop {
         // A third, so that two renewals may fail.
         tokio::time::sleep(ttl / 3).await;
-        match store.renew(lease, clock.now().after(ttl)).await {
+        match store.renew(lease, ttl).await {
             Ok(()) => {}
             Err(StoreError::Fenced) => return,
             Err(error) => tracing::warn!(

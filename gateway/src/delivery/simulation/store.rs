@@ -127,10 +127,9 @@ impl SimStore {
         &self,
         holder: &str,
         want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
+        ttl: Duration,
     ) -> Result<Lease, StoreError> {
-        let lease = self.inner().lease_shards(holder, want, until, now).await?;
+        let lease = self.inner().lease_shards(holder, want, ttl).await?;
         if lease.shards == want {
             self.world
                 .say(|| format!("life {}: takes the lanes over", self.line.life));
@@ -193,10 +192,9 @@ macro_rules! over_the_line {
                 &self,
                 holder: &str,
                 want: ShardSet,
-                until: Timestamp,
-                now: Timestamp,
+                ttl: Duration,
             ) -> Result<Lease, StoreError> {
-                let taking = self.lease_noted(holder, want, until, now);
+                let taking = self.lease_noted(holder, want, ttl);
                 self.call("lease_shards", taking).await
             }
 
@@ -261,7 +259,7 @@ over_the_line! {
     records_of(kind: Kind, parent: &str, page: PageRequest) -> Vec<Record>;
     commit(writes: Vec<Write>, idempotency: Option<IdempotencyRecord>) -> Vec<Record>;
     idempotency(scope: &str, key: &str, now: Timestamp) -> Option<IdempotencyRecord>;
-    renew(lease: &Lease, until: Timestamp) -> ();
+    renew(lease: &Lease, ttl: Duration) -> ();
     due_lanes(lease: &Lease, after: Option<EndpointId>, limit: usize) -> Vec<DueLane>;
     next_due(lease: &Lease, lane: EndpointId) -> Option<Timestamp>;
     parked(lease: &Lease, lane: EndpointId) -> u64;

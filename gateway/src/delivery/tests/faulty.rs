@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -193,16 +194,15 @@ impl Store for FaultyStore {
         &self,
         holder: &str,
         want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
+        ttl: Duration,
     ) -> Result<Lease, StoreError> {
-        self.inner.lease_shards(holder, want, until, now).await
+        self.inner.lease_shards(holder, want, ttl).await
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
         self.writing()
             .inspect_err(|_| self.not_renewed.notify_one())?;
-        self.inner.renew(lease, until).await
+        self.inner.renew(lease, ttl).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {

@@ -1,10 +1,11 @@
 //! What a gateway finds when it starts where another one ended.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::faulty::over_faulty_store;
 use super::rig::{Receiver, Rig, Setup};
-use crate::domain::{DeliveryKey, DeliveryState, Endpoint, PauseState};
+use crate::domain::{DeliveryKey, DeliveryState, Endpoint, ManualClock, PauseState, Timestamp};
 
 #[tokio::test]
 async fn what_was_under_way_is_delivered_after_a_kill() {
@@ -38,6 +39,30 @@ async fn what_was_under_way_is_delivered_after_a_kill() {
         quick.unseen().await.is_none(),
         "what is settled stays settled"
     );
+}
+
+#[tokio::test]
+async fn lanes_are_taken_over_in_time_though_the_clock_went_back_an_hour() {
+    let mut setup = Setup::default();
+    setup.delivery.lease_ttl_ms = 50;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("{}").await;
+    // It has the lanes.
+    receiver.next().await;
+    let an_hour_ago = rig.clock.now().millis() - 3_600_000;
+    let left = rig.kill().await;
+    let behind = ManualClock::at(Timestamp::from_millis(an_hour_ago));
+    let later = Setup {
+        clock: Some(Arc::new(behind)),
+        ..left.again()
+    };
+    let rig = later.start().await;
+    let message = rig.submit("{}").await;
+    let settled = rig.settled(&message, &endpoint).await;
+    assert_eq!(settled, DeliveryState::Success);
+    rig.stop().await;
 }
 
 #[tokio::test]
