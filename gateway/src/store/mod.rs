@@ -9,6 +9,8 @@
 //! Whatever a call answers with `Ok` is on disk.
 
 #[cfg(test)]
+pub(crate) mod between;
+#[cfg(test)]
 mod conformance;
 mod error;
 mod event_life;
