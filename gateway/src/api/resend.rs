@@ -23,7 +23,7 @@ pub(crate) async fn create(
         if endpoint.value.disabled {
             return Err(ApiError::Conflict("the endpoint is disabled".to_owned()));
         }
-        let scheduled = state.deliveries.resend(&message, &endpoint.value).await;
+        let scheduled = state.deliveries.resend(&message, &endpoint).await;
         scheduled.map_err(|error| match error {
             ResendError::Stopped => ApiError::Unavailable {
                 detail: "the gateway is shutting down",

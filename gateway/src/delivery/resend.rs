@@ -8,7 +8,7 @@ use super::circuits::Circuits;
 use super::pending::Pending;
 use super::scheduler::{Input, LaneSpec, OpenCircuit};
 use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message, OrganizationId, RecoverTask};
-use crate::store::{IdempotencyRecord, Store, StoreError};
+use crate::store::{IdempotencyRecord, Store, StoreError, Stored};
 
 /// Asks the lanes for something. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,15 +59,19 @@ impl Deliveries {
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
     /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
     /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.
-    pub async fn resend(&self, message: &Message, endpoint: &Endpoint) -> Result<(), ResendError> {
+    pub async fn resend(
+        &self,
+        message: &Message,
+        endpoint: &Stored<Endpoint>,
+    ) -> Result<(), ResendError> {
         let key = DeliveryKey {
-            endpoint: endpoint.id,
+            endpoint: endpoint.value.id,
             message: message.seq,
         };
         let row = self.store.delivery(key).await?;
         let (reply, written) = oneshot::channel();
-        // Revision 0: whatever the lane knows about its endpoint is newer.
-        let spec = LaneSpec::of(endpoint, 0);
+        // The lane may not have been told yet that its endpoint was enabled, and would fail the try.
+        let spec = LaneSpec::of(&endpoint.value, endpoint.revision);
         self.inputs
             .send(Input::Resend(spec, message.seq, row, reply))
             .await

@@ -327,7 +327,7 @@ impl People {
         *world.truth().asked.entry(number).or_default() += 1;
         let (world, asked_at) = (Arc::clone(world), world.ms());
         tokio::spawn(async move {
-            let answer = life.deliveries.resend(&message, &endpoint.value).await;
+            let answer = life.deliveries.resend(&message, &endpoint).await;
             world.say(|| format!("life {number}: answers for {seq:?} at {place}: {answer:?}"));
             let mut truth = world.truth();
             *truth.asked.get_mut(&number).unwrap() -= 1;

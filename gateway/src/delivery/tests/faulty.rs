@@ -22,6 +22,8 @@ pub(crate) struct FaultyStore {
     inner: MemoryStore,
     /// So many listings of lanes or records fail.
     pub(crate) failures: AtomicU32,
+    /// So many reads of a record by its identifier fail.
+    pub(crate) record_failures: AtomicU32,
     /// One place per write of outcomes; taken away to hold them back.
     gate: Semaphore,
     /// One place per read of a message by its number; taken away to hold them back.
@@ -48,6 +50,7 @@ impl FaultyStore {
             surfaced: (surface, Mutex::new(surfaced)),
             inner: MemoryStore::new(clock),
             failures: AtomicU32::new(0),
+            record_failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
             messages: Semaphore::new(1_000_000),
             accepts: Semaphore::new(1_000_000),
@@ -108,14 +111,15 @@ impl FaultyStore {
         }
         Ok(())
     }
+}
 
-    fn listing(&self) -> Result<(), StoreError> {
-        let one_less = |left: u32| left.checked_sub(1);
-        let order = Ordering::SeqCst;
-        match self.failures.fetch_update(order, order, one_less) {
-            Ok(_) => Err(StoreError::Busy),
-            Err(_) => Ok(()),
-        }
+/// While some of these are to fail: one less.
+fn fails(failures: &AtomicU32) -> Result<(), StoreError> {
+    let one_less = |left: u32| left.checked_sub(1);
+    let order = Ordering::SeqCst;
+    match failures.fetch_update(order, order, one_less) {
+        Ok(_) => Err(StoreError::Busy),
+        Err(_) => Ok(()),
     }
 }
 
@@ -137,13 +141,18 @@ impl Between for FaultyStore {
         &self.inner
     }
 
+    async fn record_by_id(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError> {
+        fails(&self.record_failures)?;
+        self.inner.record_by_id(kind, id).await
+    }
+
     async fn records_of(
         &self,
         kind: Kind,
         parent: &str,
         page: PageRequest,
     ) -> Result<Vec<Record>, StoreError> {
-        self.listing()?;
+        fails(&self.failures)?;
         self.inner.records_of(kind, parent, page).await
     }
 
@@ -153,7 +162,7 @@ impl Between for FaultyStore {
         after: Option<EndpointId>,
         limit: usize,
     ) -> Result<Vec<DueLane>, StoreError> {
-        self.listing()?;
+        fails(&self.failures)?;
         self.inner.due_lanes(lease, after, limit).await
     }
 

@@ -71,10 +71,8 @@ async fn the_count_agrees_with_a_recount_whatever_happens() {
     // One more try by hand: of what is settled, of what is parked, of what is under way; twice at once.
     for endpoint in [&fine, &failing, &silent, &paused] {
         for message in messages.iter().take(20) {
-            let (one, two) = tokio::join!(
-                rig.deliveries.resend(message, endpoint),
-                rig.deliveries.resend(message, endpoint)
-            );
+            let (one, two) =
+                tokio::join!(rig.resend(message, endpoint), rig.resend(message, endpoint));
             one.and(two).unwrap();
         }
     }
