@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::gateway::Slot;
-use super::plan::{FIFO, one_of, schedule};
+use super::plan::{one_of, schedule};
 use super::receiver::Mode;
 use super::truth::Place;
 use super::world::{World, at_once};
@@ -219,7 +219,7 @@ impl People {
                 .then(|| vec![Uid::parse(one_of(dice, &TYPES)).unwrap()]),
             throttle_rate: rate(dice).filter(|_| dice.random_bool(0.3)),
             retry: dice.random_bool(0.5).then(|| schedule(dice)),
-            order: if FIFO && dice.random_bool(0.5) {
+            order: if dice.random_bool(0.5) {
                 DeliveryOrder::Fifo {
                     skip_after: dice.random_bool(0.3).then(|| dice.random_range(1..=3)),
                 }
