@@ -318,16 +318,16 @@ impl People {
             return;
         };
         let endpoint = world.truth().endpoints[place].endpoint.clone();
-        let Some(endpoint) = self.stored(&endpoint).filter(|e| !e.value.disabled) else {
+        if self.stored(&endpoint).is_none_or(|e| e.value.disabled) {
             return;
-        };
+        }
         let number = life.line.life;
         world.say(|| format!("life {number}: is asked to resend {seq:?} to endpoint {place}"));
         world.truth().tries(place, seq).resends += 1;
         *world.truth().asked.entry(number).or_default() += 1;
         let (world, asked_at) = (Arc::clone(world), world.ms());
         tokio::spawn(async move {
-            let answer = life.deliveries.resend(&message, &endpoint).await;
+            let answer = life.deliveries.resend(&message, endpoint.id).await;
             world.say(|| format!("life {number}: answers for {seq:?} at {place}: {answer:?}"));
             let mut truth = world.truth();
             *truth.asked.get_mut(&number).unwrap() -= 1;

@@ -272,7 +272,7 @@ async fn a_resend_is_one_more_try() {
     assert_eq!(rig.settled(&done, &endpoint).await, DeliveryState::Success);
     receiver.next().await;
 
-    rig.resend(&done, &endpoint).await.unwrap();
+    rig.deliveries.resend(&done, endpoint.id).await.unwrap();
     assert_eq!(receiver.next().await.body, "done");
     let failed = |row: &crate::domain::DeliveryRow| row.state == DeliveryState::Failed;
     rig.row_that(&done, &endpoint, failed).await;
@@ -282,13 +282,13 @@ async fn a_resend_is_one_more_try() {
         .row_that(&waiting, &endpoint, |row| row.tries == 1)
         .await;
     receiver.next().await;
-    rig.resend(&waiting, &endpoint).await.unwrap();
+    rig.deliveries.resend(&waiting, endpoint.id).await.unwrap();
     receiver.next().await;
     let resumed = rig
         .row_that(&waiting, &endpoint, |new| new.state == row.state)
         .await;
     assert_eq!(resumed.tries, 1, "a try by hand does not count");
-    rig.resend(&waiting, &endpoint).await.unwrap();
+    rig.deliveries.resend(&waiting, endpoint.id).await.unwrap();
     assert_eq!(
         rig.settled(&waiting, &endpoint).await,
         DeliveryState::Success
@@ -322,16 +322,14 @@ async fn a_resend_right_after_its_endpoint_was_enabled_is_made() {
     // Its lane knows.
     let failed = rig.settled(&message, &endpoint).await;
     assert_eq!(failed, DeliveryState::Failed);
-    let mut stored = rig.stored_endpoint(endpoint.id).await;
-    stored.value.disabled = false;
-    let enabled = stored.update(&stored.value).unwrap();
+    let stored = rig.store.get::<Endpoint>(endpoint.id).await.unwrap();
+    let write = stored.unwrap().update(&endpoint).unwrap();
     store.record_failures.store(1, Ordering::SeqCst);
-    store.commit(vec![enabled], None).await.unwrap();
-    stored.revision += 1;
+    store.commit(vec![write], None).await.unwrap();
     // Who tells the lane could not read it, and tries again in a while.
     let was_read = || store.record_failures.load(Ordering::SeqCst) == 0;
     eventually(async || was_read().then_some(())).await;
-    rig.deliveries.resend(&message, &stored).await.unwrap();
+    rig.deliveries.resend(&message, endpoint.id).await.unwrap();
     receiver.next().await;
     rig.row_that(&message, &endpoint, |row| {
         row.state == DeliveryState::Success

@@ -71,8 +71,10 @@ async fn the_count_agrees_with_a_recount_whatever_happens() {
     // One more try by hand: of what is settled, of what is parked, of what is under way; twice at once.
     for endpoint in [&fine, &failing, &silent, &paused] {
         for message in messages.iter().take(20) {
-            let (one, two) =
-                tokio::join!(rig.resend(message, endpoint), rig.resend(message, endpoint));
+            let (one, two) = tokio::join!(
+                rig.deliveries.resend(message, endpoint.id),
+                rig.deliveries.resend(message, endpoint.id)
+            );
             one.and(two).unwrap();
         }
     }

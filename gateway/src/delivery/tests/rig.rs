@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts, ResendError};
+use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
     Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryOrder,
     DeliveryRow, DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId,
@@ -159,7 +159,7 @@ impl Rig {
         self.stored_endpoint(id).await.value
     }
 
-    pub(crate) async fn stored_endpoint(&self, id: EndpointId) -> Stored<Endpoint> {
+    async fn stored_endpoint(&self, id: EndpointId) -> Stored<Endpoint> {
         self.store.get::<Endpoint>(id).await.unwrap().unwrap()
     }
 
@@ -246,15 +246,6 @@ impl Rig {
 
     pub(crate) async fn submit(&self, payload: impl Into<Bytes>) -> Message {
         self.try_submit(self.submission(payload)).await.unwrap()
-    }
-
-    pub(crate) async fn resend(
-        &self,
-        message: &Message,
-        endpoint: &Endpoint,
-    ) -> Result<(), ResendError> {
-        let stored = self.stored_endpoint(endpoint.id).await;
-        self.deliveries.resend(message, &stored).await
     }
 
     pub(crate) async fn row(&self, message: &Message, endpoint: &Endpoint) -> Option<DeliveryRow> {
