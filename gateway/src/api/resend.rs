@@ -23,7 +23,8 @@ pub(crate) async fn create(
         if endpoint.value.disabled {
             return Err(ApiError::Conflict("the endpoint is disabled".to_owned()));
         }
-        let scheduled = state.deliveries.resend(&message, &endpoint.value).await;
+        let id = endpoint.value.id;
+        let scheduled = state.deliveries.resend(&message, id).await;
         scheduled.map_err(|error| match error {
             ResendError::Stopped => ApiError::Unavailable {
                 detail: "the gateway is shutting down",

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,7 +80,7 @@ pub struct Engine {
     inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     fresh: mpsc::Receiver<Input>,
     records: (mpsc::Sender<Job>, mpsc::Receiver<Job>),
-    lease: watch::Sender<Option<Lease>>,
+    lease: oneshot::Sender<Lease>,
 }
 
 /// Puts the room together: what people ask for, the way in, and what runs it.
@@ -100,7 +101,8 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     let inputs = mpsc::channel(config.lane_queue.max(1));
     let (fresh_in, fresh) = mpsc::channel(config.lane_queue.max(1));
     let records = mpsc::channel(config.record_queue.max(1));
-    let (lease, lease_seen) = watch::channel(None);
+    let (lease, leased) = oneshot::channel();
+    let leased = leased.shared();
     let circuits = Arc::new(Circuits::new(Arc::clone(&parts.metrics)));
     let recover = Arc::new(Notify::new());
     let pending = Arc::new(Pending::default());
@@ -111,6 +113,8 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         store: Arc::clone(&parts.store),
         inputs: inputs.0.clone(),
         pending: Arc::clone(&pending),
+        directory: Arc::clone(&directory),
+        lease: leased.clone(),
     };
     let lanes = Lanes {
         payloads: Arc::clone(&payloads),
@@ -120,7 +124,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
             opening: Arc::clone(&opening),
             fresh: fresh_in,
             records: records.0.clone(),
-            lease: lease_seen,
+            lease: leased,
         },
     };
     let engine = Engine {
@@ -161,16 +165,15 @@ struct Running {
 impl Engine {
     /// Delivers until `shutdown`, then ends gracefully.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DeliveryError> {
-        let (store, clock) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.clock));
+        let store = Arc::clone(&self.parts.store);
         let (ttl, grace) = (self.config.lease_ttl(), self.config.grace());
-        let taking = lease_all(store.as_ref(), clock.as_ref(), ttl);
+        let taking = lease_all(store.as_ref(), ttl);
         let Some(lease) = shutdown.run_until_cancelled(taking).await else {
             return Ok(());
         };
         let lease = lease.map_err(DeliveryError::Lease)?;
-        self.lease.send_replace(Some(lease.clone()));
         let mut running = self.start(&lease);
-        let renewing = renew(store.as_ref(), clock.as_ref(), &lease, ttl);
+        let renewing = renew(store.as_ref(), &lease, ttl);
         let ended = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
@@ -210,8 +213,11 @@ impl Engine {
             inputs: (inputs_in, inputs),
             fresh,
             records: (records_in, records),
+            lease: told,
             ..
         } = self;
+        // Nobody may want to know.
+        told.send(lease.clone()).ok();
         let recorder = Recorder {
             store: Arc::clone(&parts.store),
             lease: lease.clone(),
@@ -330,11 +336,11 @@ impl Running {
 }
 
 /// Keeps the lease until somebody else has it. Cancel-safe.
-async fn renew(store: &dyn Store, clock: &dyn Clock, lease: &Lease, ttl: Duration) {
+async fn renew(store: &dyn Store, lease: &Lease, ttl: Duration) {
     loop {
         // A third, so that two renewals may fail.
         tokio::time::sleep(ttl / 3).await;
-        match store.renew(lease, clock.now().after(ttl)).await {
+        match store.renew(lease, ttl).await {
             Ok(()) => {}
             Err(StoreError::Fenced) => return,
             Err(error) => tracing::warn!(

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use futures_util::future::Shared;
+use tokio::sync::{mpsc, oneshot};
 
 use super::directory::{AppView, Directory, EndpointView};
 use super::opening::Opening;
@@ -30,8 +31,11 @@ pub(crate) struct HandOver {
     pub(super) opening: Arc<Opening>,
     pub(super) fresh: mpsc::Sender<Input>,
     pub(super) records: mpsc::Sender<Job>,
-    pub(super) lease: watch::Receiver<Option<Lease>>,
+    pub(super) lease: Leased,
 }
+
+/// The right to deliver, once this gateway has it; an error: it ends without. Who waits goes on in order.
+pub(super) type Leased = Shared<oneshot::Receiver<Lease>>;
 
 /// Remembers recent payloads, so that a first attempt need not read them.
 #[derive(Debug, Clone)]
@@ -73,17 +77,15 @@ impl HandOver {
         if self.opening.is_done() {
             return Ok(Ok(()));
         }
-        let lease = self.lease.borrow().clone();
-        match lease {
-            Some(lease) => self.opening.open(&lease, &endpoint.spec).await,
-            None => Ok(Err(Stopped)),
+        match self.lease.peek() {
+            Some(Ok(lease)) => self.opening.open(lease, &endpoint.spec).await,
+            _ => Ok(Err(Stopped)),
         }
     }
 
     /// The right to deliver, once this gateway has it.
-    pub(crate) async fn lease(&mut self) -> Result<Lease, Stopped> {
-        let lease = self.lease.wait_for(Option::is_some).await;
-        lease.ok().and_then(|lease| lease.clone()).ok_or(Stopped)
+    pub(crate) async fn lease(&self) -> Result<Lease, Stopped> {
+        self.lease.clone().await.map_err(|_| Stopped)
     }
 
     /// Puts the message into the lanes of these endpoints; its outbox entry goes with the last of them, or now

@@ -27,17 +27,10 @@ const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
 
 /// Takes every lane that is free; waits for those of a gateway that ended without giving them back.
 /// Cancel-safe: shards taken meanwhile lapse by themselves.
-pub(super) async fn lease_all(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    ttl: Duration,
-) -> Result<Lease, StoreError> {
+pub(super) async fn lease_all(store: &dyn Store, ttl: Duration) -> Result<Lease, StoreError> {
     let holder = format!("gateway-{:016x}", rand::random::<u64>());
     loop {
-        let now = clock.now();
-        let lease = store
-            .lease_shards(&holder, ShardSet::ALL, now.after(ttl), now)
-            .await?;
+        let lease = store.lease_shards(&holder, ShardSet::ALL, ttl).await?;
         if lease.shards == ShardSet::ALL {
             return Ok(lease);
         }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::circuits::Circuits;
+use super::directory::Directory;
+use super::lanes::Leased;
 use super::pending::Pending;
-use super::scheduler::{Input, LaneSpec, OpenCircuit};
-use crate::domain::{DeliveryKey, Endpoint, EndpointId, Message, OrganizationId, RecoverTask};
-use crate::store::{IdempotencyRecord, Store, StoreError};
+use super::scheduler::{Input, OpenCircuit};
+use crate::domain::{DeliveryKey, EndpointId, Message, OrganizationId, RecoverTask};
+use crate::store::{IdempotencyRecord, Kind, Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct Deliveries {
     /// There is a new task.
     pub(super) recover: Arc<Notify>,
     pub(super) pending: Arc<Pending>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) lease: Leased,
 }
 
 /// Why a try was not scheduled.
@@ -59,17 +63,25 @@ impl Deliveries {
     /// Has a message tried once more at an endpoint, whatever became of it there. When this answers, the try
     /// is on disk, or one is under way that the store covers. The chains run as they stand. A failed try by
     /// hand schedules nothing: a delivery that waited goes on waiting for what it waited for.
-    pub async fn resend(&self, message: &Message, endpoint: &Endpoint) -> Result<(), ResendError> {
+    /// [`StoreError::NoSuchRecord`] if the endpoint is gone.
+    pub async fn resend(&self, message: &Message, endpoint: EndpointId) -> Result<(), ResendError> {
+        // Before anything is read: until then another gateway delivers.
+        let lease = self.lease.clone().await;
+        lease.map_err(|_| ResendError::Stopped)?;
+        // As it stands: the lane may not have been told yet that it was enabled, and would fail the try.
+        let view = self.directory.endpoint(message.app, endpoint).await?;
+        let view = view.ok_or_else(|| StoreError::NoSuchRecord {
+            kind: Kind::Endpoint,
+            id: endpoint.to_string(),
+        })?;
         let key = DeliveryKey {
-            endpoint: endpoint.id,
+            endpoint,
             message: message.seq,
         };
         let row = self.store.delivery(key).await?;
         let (reply, written) = oneshot::channel();
-        // Revision 0: whatever the lane knows about its endpoint is newer.
-        let spec = LaneSpec::of(endpoint, 0);
         self.inputs
-            .send(Input::Resend(spec, message.seq, row, reply))
+            .send(Input::Resend(view.spec.clone(), message.seq, row, reply))
             .await
             .map_err(|_| ResendError::Stopped)?;
         written.await.map_err(|_| ResendError::Stopped)

@@ -9,6 +9,8 @@
 //! Whatever a call answers with `Ok` is on disk.
 
 #[cfg(test)]
+pub(crate) mod between;
+#[cfg(test)]
 mod conformance;
 mod error;
 mod event_life;
@@ -21,6 +23,7 @@ pub mod sled;
 pub mod vault;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -101,18 +104,18 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         items: Vec<AcceptItem>,
     ) -> Result<Vec<Result<Message, AcceptRefusal>>, StoreError>;
 
-    /// Takes the wanted shards that nobody holds, or whose lease has lapsed. The token is higher than every
-    /// one given before for any of them.
+    /// Takes the wanted shards that nobody holds, or whose lease has lapsed: after `ttl` by the store's own
+    /// clock, since those of two gateways, or of two lives of one, may be hours apart. The token is higher than
+    /// every one given before for any of them.
     async fn lease_shards(
         &self,
         holder: &str,
         want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
+        ttl: Duration,
     ) -> Result<Lease, StoreError>;
 
-    /// Moves the end of a lease. [`StoreError::Fenced`] if a shard of it has been taken over.
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
+    /// Lets a lease lapse `ttl` from now. [`StoreError::Fenced`] if a shard of it has been taken over.
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), StoreError>;
 
     /// Gives the shards back.
     async fn release(&self, lease: Lease) -> Result<(), StoreError>;

@@ -3,11 +3,13 @@
 //! Every delivery that this gateway has in its hands is in `held`, from the moment it comes until its outcome
 //! is on disk: rows keep their place in the store's due index that long, so a read may show them again.
 //!
+//! - `asked`: what somebody asks for beside the schedule
 //! - `flow`: which goes next and when
 //! - `order`: what a lane does besides that delivers in order of acceptance
 //! - `parked`: the part in the store
 //! - `spared`: what an open circuit does to it
 
+mod asked;
 mod flow;
 mod order;
 mod parked;
@@ -24,8 +26,7 @@ use super::tree::Turns;
 use super::{Action, Item, LaneSpec, Limits, Reply, share};
 use crate::delivery::pending::Count;
 use crate::domain::{
-    ApplicationId, DeliveryOrder, DeliveryRow, DeliveryState, OrganizationId, Rate, Seq, Timestamp,
-    Trigger,
+    ApplicationId, DeliveryOrder, DeliveryState, OrganizationId, Rate, Seq, Timestamp, Trigger,
 };
 use order::Fifo;
 use parked::Reading;
@@ -345,62 +346,6 @@ impl Lane {
         }
     }
 
-    /// One more try, by hand: a row that is due now, unless the delivery is under way.
-    pub(super) fn resend(
-        &mut self,
-        now: Timestamp,
-        message: Seq,
-        row: Option<DeliveryRow>,
-        reply: Reply,
-        actions: &mut Vec<Action>,
-    ) {
-        match self.held.get_mut(&message) {
-            Some(held @ Held::InFlight(_)) => {
-                let Held::InFlight(round) = *held else { return };
-                *held = Held::InFlightAgain(round);
-            }
-            Some(Held::InFlightAgain(_)) => {}
-            Some(held @ (Held::Recording | Held::RecordingAgain)) => {
-                *held = Held::RecordingAgain;
-                // What was under way has ended, so nothing covers this.
-                return self.askers.entry(message).or_default().push(reply);
-            }
-            Some(Held::Waiting) => {
-                if let Some(item) = self.unqueue(message) {
-                    return self.write_manual(now, item.by_hand(), Some(reply), actions);
-                }
-            }
-            None => {
-                let was_parked = row.as_ref().is_some_and(|row| !row.state.is_settled());
-                self.parked -= i64::from(was_parked);
-                let item = Item::manual(row, message, now);
-                return self.write_manual(now, item, Some(reply), actions);
-            }
-        }
-        // The store covers a delivery that is under way, so the answer need not wait for its end. An asker
-        // who left needs no answer.
-        reply.send(()).ok();
-    }
-
-    fn write_manual(
-        &mut self,
-        now: Timestamp,
-        item: Item,
-        reply: Option<Reply>,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.keeps_place_by_hand(now, item.tries, item.resume_due) {
-            self.keep_place(item.message, item.expires);
-        } else {
-            self.decided(item.message);
-        }
-        let state = DeliveryState::Parked {
-            due: now,
-            trigger: Trigger::Manual,
-        };
-        self.write(item, state, reply, actions);
-    }
-
     fn queued(&mut self, message: Seq) -> Option<&mut Item> {
         let queues = [&mut self.manual, &mut self.first, &mut self.retries];
         let mut waiting = queues.into_iter().flatten();
@@ -413,36 +358,6 @@ impl Lane {
             let place = queue.iter().position(|item| item.message == message)?;
             queue.remove(place)
         })
-    }
-
-    /// Gives parked deliveries the due time that they carry, where nothing happens to them at present.
-    pub(super) fn reschedule(
-        &mut self,
-        rows: Vec<DeliveryRow>,
-        reply: Reply,
-        actions: &mut Vec<Action>,
-    ) {
-        let mut reply = Some(reply);
-        let free: Vec<DeliveryRow> = rows
-            .into_iter()
-            .filter(|row| !self.held.contains_key(&row.key.message) || self.withdraw_head(row))
-            .collect();
-        let last = free.len().saturating_sub(1);
-        for (place, row) in free.into_iter().enumerate() {
-            self.parked -= i64::from(was_parked(&row) && !self.held.contains_key(&row.key.message));
-            if self.blocks(&row) {
-                self.keep_place(row.key.message, None);
-            }
-            self.held.insert(row.key.message, Held::Recording);
-            actions.push(Action::Write {
-                row,
-                ticket: None,
-                reply: (place == last).then(|| reply.take()).flatten(),
-            });
-        }
-        if let Some(reply) = reply {
-            reply.send(()).ok();
-        }
     }
 
     // --- how many there are ------------------------------------------------------------------------
@@ -490,10 +405,4 @@ impl Lane {
             && !self.refill_queued
             && !self.turns.any_queued()
     }
-}
-
-/// Whether what is to be tried at another time was parked before. What is recovered had failed, and begins anew;
-/// of what waits only that is moved which was tried.
-fn was_parked(row: &DeliveryRow) -> bool {
-    row.tries > 0
 }

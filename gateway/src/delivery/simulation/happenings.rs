@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::gateway::Slot;
-use super::plan::{FIFO, one_of, schedule};
+use super::plan::{one_of, schedule};
 use super::receiver::Mode;
 use super::truth::Place;
 use super::world::{World, at_once};
@@ -219,7 +219,7 @@ impl People {
                 .then(|| vec![Uid::parse(one_of(dice, &TYPES)).unwrap()]),
             throttle_rate: rate(dice).filter(|_| dice.random_bool(0.3)),
             retry: dice.random_bool(0.5).then(|| schedule(dice)),
-            order: if FIFO && dice.random_bool(0.5) {
+            order: if dice.random_bool(0.5) {
                 DeliveryOrder::Fifo {
                     skip_after: dice.random_bool(0.3).then(|| dice.random_range(1..=3)),
                 }
@@ -318,16 +318,16 @@ impl People {
             return;
         };
         let endpoint = world.truth().endpoints[place].endpoint.clone();
-        let Some(endpoint) = self.stored(&endpoint).filter(|e| !e.value.disabled) else {
+        if self.stored(&endpoint).is_none_or(|e| e.value.disabled) {
             return;
-        };
+        }
         let number = life.line.life;
         world.say(|| format!("life {number}: is asked to resend {seq:?} to endpoint {place}"));
         world.truth().tries(place, seq).resends += 1;
         *world.truth().asked.entry(number).or_default() += 1;
         let (world, asked_at) = (Arc::clone(world), world.ms());
         tokio::spawn(async move {
-            let answer = life.deliveries.resend(&message, &endpoint.value).await;
+            let answer = life.deliveries.resend(&message, endpoint.id).await;
             world.say(|| format!("life {number}: answers for {seq:?} at {place}: {answer:?}"));
             let mut truth = world.truth();
             *truth.asked.get_mut(&number).unwrap() -= 1;

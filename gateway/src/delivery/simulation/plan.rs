@@ -10,9 +10,6 @@ use crate::delivery::{AutoDisable, CircuitConfig, Config, InFlight};
 use crate::domain::RetryPolicy;
 use crate::ingest;
 
-/// Whether some endpoints want their messages in order. Off: the lanes do not keep an order yet.
-pub(super) const FIFO: bool = true;
-
 /// Short ones, so that deliveries come to the end of them.
 const SCHEDULES: [&str; 5] = ["", "1s", "500ms,2s", "1s,5s,30s", "200ms,200ms,200ms,1m"];
 

@@ -3,21 +3,18 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
 use super::rig::Setup;
-use crate::domain::{
-    ApplicationId, Attempt, AttemptId, Clock, DeliveryKey, DeliveryRow, EndpointId, Message,
-    NewMessage, Seq, SystemClock, Timestamp,
-};
+use crate::domain::{Clock, EndpointId, Message, NewMessage, Seq, SystemClock};
+use crate::store::between::Between;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    AcceptItem, AcceptRefusal, AttemptFilter, AttemptsOf, DueLane, Found, IdempotencyRecord, Kind,
-    Lease, MessageFilter, Observer, OutboxEntry, Outcome, PageRequest, Record, Shaped, ShardSet,
-    Store, StoreError, Write,
+    AcceptItem, AcceptRefusal, DueLane, Kind, Lease, Outcome, PageRequest, Record, Store,
+    StoreError,
 };
 
 #[derive(Debug)]
@@ -25,6 +22,8 @@ pub(crate) struct FaultyStore {
     inner: MemoryStore,
     /// So many listings of lanes or records fail.
     pub(crate) failures: AtomicU32,
+    /// So many reads of a record by its identifier fail.
+    pub(crate) record_failures: AtomicU32,
     /// One place per write of outcomes; taken away to hold them back.
     gate: Semaphore,
     /// One place per read of a message by its number; taken away to hold them back.
@@ -51,6 +50,7 @@ impl FaultyStore {
             surfaced: (surface, Mutex::new(surfaced)),
             inner: MemoryStore::new(clock),
             failures: AtomicU32::new(0),
+            record_failures: AtomicU32::new(0),
             gate: Semaphore::new(1_000_000),
             messages: Semaphore::new(1_000_000),
             accepts: Semaphore::new(1_000_000),
@@ -111,14 +111,15 @@ impl FaultyStore {
         }
         Ok(())
     }
+}
 
-    fn listing(&self) -> Result<(), StoreError> {
-        let one_less = |left: u32| left.checked_sub(1);
-        let order = Ordering::SeqCst;
-        match self.failures.fetch_update(order, order, one_less) {
-            Ok(_) => Err(StoreError::Busy),
-            Err(_) => Ok(()),
-        }
+/// While some of these are to fail: one less.
+fn fails(failures: &AtomicU32) -> Result<(), StoreError> {
+    let one_less = |left: u32| left.checked_sub(1);
+    let order = Ordering::SeqCst;
+    match failures.fetch_update(order, order, one_less) {
+        Ok(_) => Err(StoreError::Busy),
+        Err(_) => Ok(()),
     }
 }
 
@@ -135,18 +136,14 @@ pub(crate) fn over_faulty_store() -> (Arc<FaultyStore>, Setup) {
 }
 
 #[async_trait]
-impl Store for FaultyStore {
-    async fn record_by_id(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError> {
-        self.inner.record_by_id(kind, id).await
+impl Between for FaultyStore {
+    fn behind(&self) -> &dyn Store {
+        &self.inner
     }
 
-    async fn record_by_uid(
-        &self,
-        kind: Kind,
-        parent: &str,
-        uid: &str,
-    ) -> Result<Option<Record>, StoreError> {
-        self.inner.record_by_uid(kind, parent, uid).await
+    async fn record_by_id(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError> {
+        fails(&self.record_failures)?;
+        self.inner.record_by_id(kind, id).await
     }
 
     async fn records_of(
@@ -155,29 +152,18 @@ impl Store for FaultyStore {
         parent: &str,
         page: PageRequest,
     ) -> Result<Vec<Record>, StoreError> {
-        self.listing()?;
+        fails(&self.failures)?;
         self.inner.records_of(kind, parent, page).await
     }
 
-    async fn commit(
+    async fn due_lanes(
         &self,
-        writes: Vec<Write>,
-        idempotency: Option<IdempotencyRecord>,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.inner.commit(writes, idempotency).await
-    }
-
-    fn observe(&self, observer: Observer) {
-        self.inner.observe(observer);
-    }
-
-    async fn idempotency(
-        &self,
-        scope: &str,
-        key: &str,
-        now: Timestamp,
-    ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        self.inner.idempotency(scope, key, now).await
+        lease: &Lease,
+        after: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<DueLane>, StoreError> {
+        fails(&self.failures)?;
+        self.inner.due_lanes(lease, after, limit).await
     }
 
     async fn accept(
@@ -189,66 +175,10 @@ impl Store for FaultyStore {
         self.inner.accept(items).await
     }
 
-    async fn lease_shards(
-        &self,
-        holder: &str,
-        want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Lease, StoreError> {
-        self.inner.lease_shards(holder, want, until, now).await
-    }
-
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
         self.writing()
             .inspect_err(|_| self.not_renewed.notify_one())?;
-        self.inner.renew(lease, until).await
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.inner.release(lease).await
-    }
-
-    async fn unsettled(
-        &self,
-        lease: &Lease,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.inner.unsettled(lease, after, limit).await
-    }
-
-    async fn due_lanes(
-        &self,
-        lease: &Lease,
-        after: Option<EndpointId>,
-        limit: usize,
-    ) -> Result<Vec<DueLane>, StoreError> {
-        self.listing()?;
-        self.inner.due_lanes(lease, after, limit).await
-    }
-
-    async fn due(
-        &self,
-        lease: &Lease,
-        lane: EndpointId,
-        until: Timestamp,
-        after: Option<(Timestamp, Seq)>,
-        limit: usize,
-    ) -> Result<Vec<DeliveryRow>, StoreError> {
-        self.inner.due(lease, lane, until, after, limit).await
-    }
-
-    async fn next_due(
-        &self,
-        lease: &Lease,
-        lane: EndpointId,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.next_due(lease, lane).await
-    }
-
-    async fn parked(&self, lease: &Lease, lane: EndpointId) -> Result<u64, StoreError> {
-        self.inner.parked(lease, lane).await
+        self.inner.renew(lease, ttl).await
     }
 
     async fn record(&self, lease: &Lease, outcomes: Vec<Outcome>) -> Result<(), StoreError> {
@@ -263,74 +193,8 @@ impl Store for FaultyStore {
         self.inner.message(seq).await
     }
 
-    async fn message_by_id(
-        &self,
-        app: ApplicationId,
-        id_or_event_id: &str,
-    ) -> Result<Option<Message>, StoreError> {
-        self.inner.message_by_id(app, id_or_event_id).await
-    }
-
-    async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError> {
-        self.inner.payload(seq).await
-    }
-
-    async fn messages(
-        &self,
-        app: ApplicationId,
-        filter: &MessageFilter,
-        page: PageRequest,
-    ) -> Result<Found<Message>, StoreError> {
-        self.inner.messages(app, filter, page).await
-    }
-
-    async fn attempts(
-        &self,
-        of: AttemptsOf,
-        filter: &AttemptFilter,
-        page: PageRequest,
-    ) -> Result<Found<Attempt>, StoreError> {
-        self.inner.attempts(of, filter, page).await
-    }
-
-    async fn attempt(&self, message: Seq, id: AttemptId) -> Result<Option<Attempt>, StoreError> {
-        self.inner.attempt(message, id).await
-    }
-
-    async fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryRow>, StoreError> {
-        self.inner.delivery(key).await
-    }
-
-    async fn deliveries(&self, message: Seq) -> Result<Vec<DeliveryRow>, StoreError> {
-        self.inner.deliveries(message).await
-    }
-
-    async fn shaped(&self, key: DeliveryKey) -> Result<Option<Shaped>, StoreError> {
-        self.inner.shaped(key).await
-    }
-
-    async fn sweep(&self, now: Timestamp, budget: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(now, budget).await
-    }
-
-    fn writable(&self) -> Result<(), StoreError> {
-        self.inner.writable()
-    }
-
-    async fn export(&self) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError> {
-        self.inner.export().await
-    }
-
-    async fn import(&self, chunks: mpsc::Receiver<Bytes>) -> Result<(), StoreError> {
-        self.inner.import(chunks).await
-    }
-
     async fn surfaced(&self) -> RangeInclusive<Seq> {
         let mut surfaced = self.surfaced.1.lock().await;
         surfaced.recv().await.unwrap()
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.inner.close().await
     }
 }

@@ -1,9 +1,12 @@
 //! Accepted, delivered, retried, settled.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::faulty::over_faulty_store;
 use super::rig::{Receiver, Rig, SECRET, Setup, eventually, seal};
 use crate::domain::{AttemptStatus, DeliveryState, Endpoint, PauseState, Trigger, Uid};
+use crate::store::Store as _;
 
 #[tokio::test]
 async fn an_event_reaches_every_endpoint_that_wants_it() {
@@ -269,7 +272,7 @@ async fn a_resend_is_one_more_try() {
     assert_eq!(rig.settled(&done, &endpoint).await, DeliveryState::Success);
     receiver.next().await;
 
-    rig.deliveries.resend(&done, &endpoint).await.unwrap();
+    rig.deliveries.resend(&done, endpoint.id).await.unwrap();
     assert_eq!(receiver.next().await.body, "done");
     let failed = |row: &crate::domain::DeliveryRow| row.state == DeliveryState::Failed;
     rig.row_that(&done, &endpoint, failed).await;
@@ -279,13 +282,13 @@ async fn a_resend_is_one_more_try() {
         .row_that(&waiting, &endpoint, |row| row.tries == 1)
         .await;
     receiver.next().await;
-    rig.deliveries.resend(&waiting, &endpoint).await.unwrap();
+    rig.deliveries.resend(&waiting, endpoint.id).await.unwrap();
     receiver.next().await;
     let resumed = rig
         .row_that(&waiting, &endpoint, |new| new.state == row.state)
         .await;
     assert_eq!(resumed.tries, 1, "a try by hand does not count");
-    rig.deliveries.resend(&waiting, &endpoint).await.unwrap();
+    rig.deliveries.resend(&waiting, endpoint.id).await.unwrap();
     assert_eq!(
         rig.settled(&waiting, &endpoint).await,
         DeliveryState::Success
@@ -300,5 +303,37 @@ async fn a_resend_is_one_more_try() {
         triggers,
         [Trigger::Scheduled, Trigger::Manual, Trigger::Manual]
     );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_resend_right_after_its_endpoint_was_enabled_is_made() {
+    let (store, setup) = over_faulty_store();
+    let rig = setup.retry("1h").start().await;
+    let receiver = Receiver::start().await;
+    receiver.then(500).then(200);
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    let message = rig.submit("{}").await;
+    rig.row_that(&message, &endpoint, |row| row.tries == 1)
+        .await;
+    receiver.next().await;
+    rig.change_endpoint(endpoint.id, |endpoint| endpoint.disabled = true)
+        .await;
+    // Its lane knows.
+    let failed = rig.settled(&message, &endpoint).await;
+    assert_eq!(failed, DeliveryState::Failed);
+    let stored = rig.store.get::<Endpoint>(endpoint.id).await.unwrap();
+    let write = stored.unwrap().update(&endpoint).unwrap();
+    store.record_failures.store(1, Ordering::SeqCst);
+    store.commit(vec![write], None).await.unwrap();
+    // Who tells the lane could not read it, and tries again in a while.
+    let was_read = || store.record_failures.load(Ordering::SeqCst) == 0;
+    eventually(async || was_read().then_some(())).await;
+    rig.deliveries.resend(&message, endpoint.id).await.unwrap();
+    receiver.next().await;
+    rig.row_that(&message, &endpoint, |row| {
+        row.state == DeliveryState::Success
+    })
+    .await;
     rig.stop().await;
 }

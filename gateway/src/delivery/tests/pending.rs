@@ -72,8 +72,8 @@ async fn the_count_agrees_with_a_recount_whatever_happens() {
     for endpoint in [&fine, &failing, &silent, &paused] {
         for message in messages.iter().take(20) {
             let (one, two) = tokio::join!(
-                rig.deliveries.resend(message, endpoint),
-                rig.deliveries.resend(message, endpoint)
+                rig.deliveries.resend(message, endpoint.id),
+                rig.deliveries.resend(message, endpoint.id)
             );
             one.and(two).unwrap();
         }

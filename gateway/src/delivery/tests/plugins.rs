@@ -81,7 +81,7 @@ async fn retries_send_identical_bytes_though_the_chain_changed_and_a_resend_runs
     assert!(!second.headers.contains_key("x-plugin"));
     rig.row_that(&message, &endpoint, |row| row.tries == 2)
         .await;
-    rig.deliveries.resend(&message, &endpoint).await.unwrap();
+    rig.deliveries.resend(&message, endpoint.id).await.unwrap();
     let by_hand = receiver.next().await;
     assert_eq!(by_hand.body, "x");
     assert_eq!(by_hand.header("x-plugin"), "was here");

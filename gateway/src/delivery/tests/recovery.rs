@@ -1,10 +1,15 @@
 //! What a gateway finds when it starts where another one ended.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt as _;
 
 use super::faulty::over_faulty_store;
 use super::rig::{Receiver, Rig, Setup};
-use crate::domain::{DeliveryKey, DeliveryState, Endpoint, PauseState};
+use crate::domain::{
+    DeliveryKey, DeliveryRow, DeliveryState, Endpoint, ManualClock, PauseState, Timestamp, Trigger,
+};
 
 #[tokio::test]
 async fn what_was_under_way_is_delivered_after_a_kill() {
@@ -38,6 +43,69 @@ async fn what_was_under_way_is_delivered_after_a_kill() {
         quick.unseen().await.is_none(),
         "what is settled stays settled"
     );
+}
+
+#[tokio::test]
+async fn lanes_are_taken_over_in_time_though_the_clock_went_back_an_hour() {
+    let mut setup = Setup::default();
+    setup.delivery.lease_ttl_ms = 50;
+    let rig = setup.start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    rig.submit("{}").await;
+    // It has the lanes.
+    receiver.next().await;
+    let an_hour_ago = rig.clock.now().millis() - 3_600_000;
+    let left = rig.kill().await;
+    let behind = ManualClock::at(Timestamp::from_millis(an_hour_ago));
+    let later = Setup {
+        clock: Some(Arc::new(behind)),
+        ..left.again()
+    };
+    let rig = later.start().await;
+    let message = rig.submit("{}").await;
+    let settled = rig.settled(&message, &endpoint).await;
+    assert_eq!(settled, DeliveryState::Success);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_resend_asked_of_a_gateway_that_waits_for_the_lanes_goes_by_what_is_true_once_it_has_them()
+ {
+    let rig = Setup::default().retry("1h").start().await;
+    let receiver = Receiver::start().await;
+    receiver.then(500).then(200).then(500);
+    let endpoint = rig.endpoint(&receiver.url(), |_| {}).await;
+    let message = rig.submit("{}").await;
+    rig.row_that(&message, &endpoint, |row| row.tries == 1)
+        .await;
+    let mut waits = Setup {
+        store: Some(Arc::clone(&rig.store)),
+        app: Some(rig.app.clone()),
+        ..Setup::default().retry("1h")
+    };
+    waits.delivery.lease_ttl_ms = 50;
+    let waiting = waits.start().await;
+    let mut asked = Box::pin(waiting.deliveries.resend(&message, endpoint.id));
+    assert!(asked.as_mut().now_or_never().is_none());
+    // Who has them delivers it meanwhile.
+    rig.deliveries.resend(&message, endpoint.id).await.unwrap();
+    let settled = rig.settled(&message, &endpoint).await;
+    assert_eq!(settled, DeliveryState::Success);
+    rig.stop().await;
+    asked.await.unwrap();
+    // It has failed, and does not go back to a schedule that had ended.
+    let is_again = |row: &DeliveryRow| row.state != DeliveryState::Success && !by_hand(row);
+    let row = waiting.row_that(&message, &endpoint, is_again).await;
+    assert_eq!(row.state, DeliveryState::Failed);
+    waiting.stop().await;
+}
+
+fn by_hand(row: &DeliveryRow) -> bool {
+    let DeliveryState::Parked { trigger, .. } = row.state else {
+        return false;
+    };
+    trigger == Trigger::Manual
 }
 
 #[tokio::test]

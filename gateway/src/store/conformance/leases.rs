@@ -1,8 +1,12 @@
 //! Ownership of shards: one holder, lapse, take-over, fencing.
 
-use super::{START, Subject, app, delivered, endpoint_in, item, later};
+use std::time::Duration;
+
+use super::{Subject, TTL, app, delivered, endpoint_in, item, later};
 use crate::domain::{DeliveryKey, Seq};
 use crate::store::{Outcome, Shard, ShardSet, StoreError};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn set(shards: impl IntoIterator<Item = u8>) -> ShardSet {
     shards.into_iter().map(Shard).collect()
@@ -10,7 +14,7 @@ fn set(shards: impl IntoIterator<Item = u8>) -> ShardSet {
 
 pub(crate) async fn shards_have_one_holder(make: impl Fn() -> Subject) {
     let store = make().store;
-    let lease = |name, want| store.lease_shards(name, want, later(10), START);
+    let lease = |name, want| store.lease_shards(name, want, TTL);
     let a = lease("a", set(0..=9)).await.unwrap();
     assert_eq!((a.shards, a.holder.as_str()), (set(0..=9), "a"));
     let b = lease("b", set(5..=14)).await.unwrap();
@@ -18,31 +22,28 @@ pub(crate) async fn shards_have_one_holder(make: impl Fn() -> Subject) {
     assert!(b.token > a.token);
     let again = lease("a", set(0..=9)).await.unwrap();
     assert_eq!(again.shards, ShardSet::default());
-    store.renew(&a, later(100)).await.unwrap();
-    store.renew(&b, later(100)).await.unwrap();
+    store.renew(&a, TTL).await.unwrap();
+    store.renew(&b, TTL).await.unwrap();
 }
 
 pub(crate) async fn lapsed_leases_are_taken_over(make: impl Fn() -> Subject) {
     let subject = make();
     let store = &subject.store;
-    let old = store
-        .lease_shards("old", set(0..=9), later(10), START)
-        .await
-        .unwrap();
-    let early = store
-        .lease_shards("new", set(0..=9), later(30), later(9))
-        .await
-        .unwrap();
+    let take = |name, want| store.lease_shards(name, want, SECOND * 10);
+    let old = take("old", set(0..=9)).await.unwrap();
+    subject.clock.advance(SECOND * 9);
+    let early = take("new", set(0..=9)).await.unwrap();
     assert_eq!(early.shards, ShardSet::default());
+    subject.clock.advance(SECOND * 3);
     // Lapsed, but nobody wants it: the holder goes on.
-    store.renew(&old, later(12)).await.unwrap();
-    let new = store
-        .lease_shards("new", set(0..=4), later(30), later(12))
-        .await
-        .unwrap();
+    store.renew(&old, SECOND * 2).await.unwrap();
+    let early = take("new", set(0..=9)).await.unwrap();
+    assert_eq!(early.shards, ShardSet::default());
+    subject.clock.advance(SECOND * 2);
+    let new = take("new", set(0..=4)).await.unwrap();
     assert_eq!(new.shards, set(0..=4));
     assert!(new.token > old.token);
-    let renewed = store.renew(&old, later(40)).await;
+    let renewed = store.renew(&old, TTL).await;
     assert!(matches!(renewed, Err(StoreError::Fenced)));
     let message = subject.accept(item(app(), "{}")).await;
     let lost = store
@@ -67,7 +68,7 @@ pub(crate) async fn concurrent_takers_share_nothing(make: impl Fn() -> Subject) 
             tokio::spawn(async move {
                 let want: ShardSet = (0..=255u8).filter(|s| s % 16 >= n / 2).map(Shard).collect();
                 let name = n.to_string();
-                let lease = store.lease_shards(&name, want, later(10), START);
+                let lease = store.lease_shards(&name, want, TTL);
                 lease.await.unwrap()
             })
         })
@@ -88,33 +89,29 @@ pub(crate) async fn concurrent_takers_share_nothing(make: impl Fn() -> Subject) 
 
 pub(crate) async fn released_shards_are_free(make: impl Fn() -> Subject) {
     let store = make().store;
-    let a = store.lease_shards("a", ShardSet::ALL, later(10), START);
+    let a = store.lease_shards("a", ShardSet::ALL, TTL);
     let a = a.await.unwrap();
     store.release(a.clone()).await.unwrap();
     assert!(matches!(
-        store.renew(&a, later(20)).await,
+        store.renew(&a, TTL).await,
         Err(StoreError::Fenced)
     ));
-    let b = store.lease_shards("b", ShardSet::ALL, later(10), START);
+    let b = store.lease_shards("b", ShardSet::ALL, TTL);
     let b = b.await.unwrap();
     assert_eq!(b.shards, ShardSet::ALL);
     // A late second release does not free what is another's now.
     store.release(a).await.unwrap();
-    store.renew(&b, later(20)).await.unwrap();
+    store.renew(&b, TTL).await.unwrap();
 }
 
 pub(crate) async fn fenced_outcomes_change_nothing(make: impl Fn() -> Subject) {
     let subject = make();
     let store = &subject.store;
     let message = subject.accept(item(app(), "{}")).await;
-    let old = store
-        .lease_shards("old", set(0..=9), later(10), START)
-        .await
-        .unwrap();
-    let new = store
-        .lease_shards("new", set(0..=4), later(30), later(11))
-        .await
-        .unwrap();
+    let take = |name, want| store.lease_shards(name, want, SECOND * 10);
+    let old = take("old", set(0..=9)).await.unwrap();
+    subject.clock.advance(SECOND * 10);
+    let new = take("new", set(0..=4)).await.unwrap();
     let outcomes = vec![
         delivered(endpoint_in(8), &message, true),
         delivered(endpoint_in(2), &message, false),

@@ -70,6 +70,9 @@ pub(super) struct Subject {
 /// When every test begins.
 pub(super) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
+/// Of leases that need not lapse. Chosen.
+pub(super) const TTL: Duration = Duration::from_secs(3600);
+
 impl Subject {
     /// Over a store without a directory.
     pub(super) fn of<S: Store>(make: impl FnOnce(Arc<dyn Clock>) -> S) -> Self {
@@ -94,8 +97,7 @@ impl Subject {
     }
 
     pub(super) async fn lease(&self) -> Lease {
-        let until = later(3600);
-        let lease = self.store.lease_shards("test", ShardSet::ALL, until, START);
+        let lease = self.store.lease_shards("test", ShardSet::ALL, TTL);
         lease.await.unwrap()
     }
 

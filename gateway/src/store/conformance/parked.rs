@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{START, Subject, app, delivered, endpoint, endpoint_in, item, later, parked, row};
+use super::{Subject, TTL, app, delivered, endpoint, endpoint_in, item, later, parked, row};
 use crate::domain::{DeliveryKey, DeliveryState, Seq};
 use crate::store::{Outcome, Shaped};
 
@@ -158,9 +158,9 @@ pub(crate) async fn due_lanes_are_paged_within_shards(make: impl Fn() -> Subject
     let subject = make();
     let store = &subject.store;
     let some = (0..=9).map(crate::store::Shard).collect();
-    let lease = store.lease_shards("test", some, later(60), START);
+    let lease = store.lease_shards("test", some, TTL);
     let lease = lease.await.unwrap();
-    let rest = store.lease_shards("rest", crate::store::ShardSet::ALL, later(60), START);
+    let rest = store.lease_shards("rest", crate::store::ShardSet::ALL, TTL);
     let rest = rest.await.unwrap();
     let message = subject.accept(item(app(), "{}")).await;
     let other = subject.accept(item(app(), "{}")).await;

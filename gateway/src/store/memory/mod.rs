@@ -8,6 +8,7 @@ mod sweep;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,7 +64,7 @@ impl std::fmt::Debug for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store; the clock says when idempotency keys have expired.
+    /// An empty store; the clock says when leases lapse and idempotency keys expire.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -182,13 +183,14 @@ impl Store for MemoryStore {
         &self,
         holder: &str,
         want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
+        ttl: Duration,
     ) -> Result<Lease, StoreError> {
-        self.with(|state| Ok(state.leases.take(holder, want, until, now)))
+        let now = self.clock.now();
+        self.with(|state| Ok(state.leases.take(holder, want, now.after(ttl), now)))
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
+        let until = self.clock.now().after(ttl);
         self.with(|state| state.leases.renew(lease, until))
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::domain::{ManualClock, MessageId};
-use crate::store::conformance::{self, START};
+use crate::store::conformance::{self, START, TTL};
 use power_cut::{Disk, NoDisk};
 
 /// The end-to-end tests cut the power with it too.
@@ -78,7 +78,7 @@ async fn child() {
         return;
     };
     let store = Arc::new(open_in(Path::new(&dir)).unwrap());
-    let lease = store.lease_shards("child", ShardSet::ALL, START, START);
+    let lease = store.lease_shards("child", ShardSet::ALL, TTL);
     let lease = lease.await.unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|n| tokio::spawn(write(store.clone(), lease.clone(), n)))
@@ -143,7 +143,7 @@ impl Said {
 
     /// All that was answered is there and whole, and nothing is there that was not tried.
     async fn compare(&self, store: &Arc<dyn Store>) {
-        let lease = store.lease_shards("parent", ShardSet::ALL, START, START);
+        let lease = store.lease_shards("parent", ShardSet::ALL, TTL);
         let lease = lease.await.unwrap();
         let unsettled = store.unsettled(&lease, Seq(0), usize::MAX).await.unwrap();
         let unsettled: HashSet<_> = unsettled.iter().map(|entry| entry.message.id).collect();
@@ -372,10 +372,7 @@ async fn a_full_disk_heals() {
         ..SledConfig::in_dir(at.join("store"))
     };
     let store = SledStore::open(hardly_watched, clock, Arc::new(Metrics::new())).unwrap();
-    let lease = store
-        .lease_shards("a", ShardSet::ALL, START, START)
-        .await
-        .unwrap();
+    let lease = store.lease_shards("a", ShardSet::ALL, TTL).await.unwrap();
     // Somebody else fills the disk.
     let filler = at.join("filler");
     std::fs::write(&filler, vec![0; 9 << 20]).unwrap();

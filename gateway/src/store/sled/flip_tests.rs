@@ -13,7 +13,7 @@ use sled::IVec;
 
 use super::*;
 use crate::domain::ManualClock;
-use crate::store::conformance::{self, START};
+use crate::store::conformance::{self, START, TTL};
 
 /// Any; printed when the test fails.
 const SEED: u64 = 0x5EED;
@@ -35,7 +35,7 @@ fn open_in(dir: &Path) -> Result<SledStore, StoreError> {
 
 /// Messages of all sizes, most of them settled, some parked.
 async fn live(store: &SledStore, lives: usize) {
-    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = store.lease_shards("a", ShardSet::ALL, TTL);
     let lease = lease.await.unwrap();
     for n in 0..lives {
         let size = [200, 3_000, 60_000, 20, 900, 700_000][n % 6];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::domain::ManualClock;
-use crate::store::conformance::{self, START};
+use crate::store::conformance::{self, START, TTL};
 
 const CALLERS: usize = 64;
 
@@ -35,10 +35,7 @@ fn cpu() -> Duration {
 async fn lives(size: usize, count: usize) {
     let directory = tempfile::tempdir().unwrap();
     let store = open_in(directory.path());
-    let lease = store
-        .lease_shards("m", ShardSet::ALL, START, START)
-        .await
-        .unwrap();
+    let lease = store.lease_shards("m", ShardSet::ALL, TTL).await.unwrap();
     let app = conformance::app();
     let lane = conformance::endpoint();
     let (started, cpu_before) = (Instant::now(), cpu());
@@ -133,10 +130,7 @@ async fn sweeping_beside_accepts() {
     const BATCH: usize = 250;
     let directory = tempfile::tempdir().unwrap();
     let store = open_in(directory.path());
-    let lease = store
-        .lease_shards("m", ShardSet::ALL, START, START)
-        .await
-        .unwrap();
+    let lease = store.lease_shards("m", ShardSet::ALL, TTL).await.unwrap();
     let (app, lane) = (conformance::app(), conformance::endpoint());
     let mut unfinished = Vec::new();
     for _ in 0..EXPIRED / BATCH {

@@ -41,6 +41,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -88,7 +89,7 @@ impl std::fmt::Debug for SledStore {
 
 impl SledStore {
     /// Opens the directory, or makes it. Blocks for as long as opening takes: call it before serving. The
-    /// clock says when idempotency keys have expired.
+    /// clock says when leases lapse and idempotency keys expire.
     pub fn open(
         config: SledConfig,
         clock: Arc<dyn Clock>,
@@ -215,21 +216,22 @@ impl Store for SledStore {
         &self,
         holder: &str,
         want: ShardSet,
-        until: Timestamp,
-        now: Timestamp,
+        ttl: Duration,
     ) -> Result<Lease, StoreError> {
         let (holder, shared) = (holder.to_owned(), self.shared.clone());
         // Between two groups: what an earlier holder recorded in time is visible to the new one, and
         // nothing of it comes later.
         let take = move |_: &mut group::Group<'_>| {
+            let now = shared.clock.now();
             let mut leases = shared.leases.lock();
-            Ok(leases.take(&holder, want, until, now))
+            Ok(leases.take(&holder, want, now.after(ttl), now))
         };
         self.queue.between_groups(take).await
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), StoreError> {
         self.shared.check_open()?;
+        let until = self.shared.clock.now().after(ttl);
         self.shared.leases.lock().renew(lease, until)
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::domain::ManualClock;
-use crate::store::conformance::{self, START, Subject};
+use crate::store::conformance::{self, START, Subject, TTL};
 
 /// Small files, and no refusal on a build machine with a full disk.
 fn config(dir: &Path) -> SledConfig {
@@ -65,7 +65,7 @@ async fn one_process_at_a_time_and_everything_is_there_again() {
     let store = open_in(config(directory.path())).unwrap();
     let second = open_in(config(directory.path()));
     assert!(matches!(second, Err(StoreError::Locked)), "{second:?}");
-    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = store.lease_shards("a", ShardSet::ALL, TTL);
     let lease = lease.await.unwrap();
     let message = accept(&store, "{}").await;
     drop(store);
@@ -74,9 +74,9 @@ async fn one_process_at_a_time_and_everything_is_there_again() {
         store.message(message.seq).await.unwrap(),
         Some(message.clone())
     );
-    let fenced = store.renew(&lease, START).await;
+    let fenced = store.renew(&lease, TTL).await;
     assert!(matches!(fenced, Err(StoreError::Fenced)));
-    let next = store.lease_shards("a", ShardSet::ALL, START, START);
+    let next = store.lease_shards("a", ShardSet::ALL, TTL);
     assert!(next.await.unwrap().token > lease.token);
     assert!(accept(&store, "{}").await.seq > message.seq);
     store.close().await.unwrap();
@@ -201,7 +201,7 @@ async fn megabytes_leave_no_blobs() {
     let store: Arc<dyn Store> = Arc::new(open_in(config(directory.path())).unwrap());
     let app = conformance::app();
     let lease = store
-        .lease_shards("test", ShardSet::ALL, START, START)
+        .lease_shards("test", ShardSet::ALL, TTL)
         .await
         .unwrap();
     let lane = conformance::endpoint();
@@ -263,7 +263,7 @@ async fn items_of_one_group_see_each_other() {
     let app = conformance::app();
     let lane = conformance::endpoint();
     let lease = store
-        .lease_shards("test", ShardSet::ALL, START, START)
+        .lease_shards("test", ShardSet::ALL, TTL)
         .await
         .unwrap();
     let message = accept(&store, "{}").await;
@@ -342,7 +342,7 @@ async fn a_full_queue_is_busy_and_outcomes_have_room_left() {
     };
     let store = open_in(small).unwrap();
     let lease = store
-        .lease_shards("test", ShardSet::ALL, START, START)
+        .lease_shards("test", ShardSet::ALL, TTL)
         .await
         .unwrap();
     let message = accept(&store, "{}").await;
@@ -536,7 +536,7 @@ impl SledStore {
 async fn what_a_failed_group_left_behind_surfaces_once() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_in(config(directory.path())).unwrap();
-    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = store.lease_shards("a", ShardSet::ALL, TTL);
     let lease = lease.await.unwrap();
     let before = accept(&store, "{}").await;
     let item = conformance::item(conformance::app(), "{}");
@@ -558,7 +558,7 @@ async fn what_a_failed_group_left_behind_surfaces_once() {
 async fn an_attempt_that_is_recorded_again_after_a_fault_is_listed_once() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_in(config(directory.path())).unwrap();
-    let lease = store.lease_shards("a", ShardSet::ALL, START, START);
+    let lease = store.lease_shards("a", ShardSet::ALL, TTL);
     let lease = lease.await.unwrap();
     let message = accept(&store, "{}").await;
     let lane = conformance::endpoint();
