@@ -2,7 +2,7 @@
 //! child is killed, or the file system is stopped without its journal being flushed, and what the child said
 //! is compared with what is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use sled::IVec;
+
+use super::flip_tests::{logged, rows};
 use super::*;
 use crate::domain::{ManualClock, MessageId};
 use crate::store::conformance::{self, START, TTL};
@@ -252,6 +255,34 @@ impl Writing {
     }
 }
 
+/// What is read without sled of a store that nobody closed. None if it was never opened to the end.
+struct Left(Option<(Salvaged, BTreeMap<IVec, IVec>)>);
+
+impl Left {
+    fn read(dir: &Path) -> Self {
+        let was_opened = dir.join("marker").exists();
+        Self(was_opened.then(|| {
+            let salvaged = salvage(&config(dir), |_| Ok(())).unwrap();
+            (salvaged, logged(dir))
+        }))
+    }
+
+    /// sled takes the very same rows for what was written, and an export is whole as well.
+    fn compare(self, store: &SledStore) {
+        let Some((salvaged, logged)) = self.0 else {
+            return;
+        };
+        let opened = rows(store);
+        let missing = opened
+            .iter()
+            .filter(|(key, value)| logged.get(*key) != Some(*value));
+        let invented = logged.keys().filter(|key| !opened.contains_key(*key));
+        let (missing, invented) = (missing.count(), invented.count());
+        assert_eq!((missing, invented), (0, 0), "missing, invented");
+        assert!(salvaged.is_whole(), "{salvaged:?}");
+    }
+}
+
 /// Up to so many milliseconds.
 fn some(most: u64) -> Duration {
     let mut bytes = [0; 8];
@@ -282,7 +313,10 @@ async fn kills_lose_and_invent_nothing() {
             _ => child.hear(&mut said, true, some(300)),
         }
         child.kill(&mut said);
-        let store: Arc<dyn Store> = Arc::new(open_patiently(directory.path()));
+        let left = Left::read(directory.path());
+        let store = open_patiently(directory.path());
+        left.compare(&store);
+        let store: Arc<dyn Store> = Arc::new(store);
         said.compare(&store).await;
     }
     let acked = said.accepted.len();
@@ -307,7 +341,10 @@ async fn power_cuts_lose_and_invent_nothing() {
         disk.cut_power();
         child.kill(&mut said);
         disk.power_up();
-        let store: Arc<dyn Store> = Arc::new(open_in(&dir).unwrap());
+        let left = Left::read(&dir);
+        let store = open_in(&dir).unwrap();
+        left.compare(&store);
+        let store: Arc<dyn Store> = Arc::new(store);
         said.compare(&store).await;
     }
     let acked = said.accepted.len();

@@ -52,15 +52,15 @@ async fn live(store: &SledStore, lives: usize) {
 }
 
 /// All rows but those about the database itself.
-fn rows(store: &SledStore) -> BTreeMap<IVec, IVec> {
+pub(super) fn rows(store: &SledStore) -> BTreeMap<IVec, IVec> {
     let handle = store.shared.handle.read();
     let rows = handle.as_ref().unwrap().db.range([keys::META + 1]..);
     rows.map(|row| row.unwrap()).collect()
 }
 
 /// The same without sled.
-fn logged(dir: &Path) -> BTreeMap<IVec, IVec> {
-    let log = log::Log::read(&dir.join("db")).unwrap();
+pub(super) fn logged(dir: &Path) -> BTreeMap<IVec, IVec> {
+    let log = log::Log::read(dir).unwrap();
     let rows = keys::KINDS.iter().flat_map(|(kind, _)| log.of_kind(*kind));
     rows.map(|row| row.unwrap())
         .map(|(key, value)| (key.into(), value))

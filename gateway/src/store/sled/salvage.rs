@@ -57,7 +57,7 @@ pub fn salvage(
 ) -> Result<Salvaged, StoreError> {
     let _lock = open::lock_as_is(&config.dir)?;
     marker::format_as_is(&config.dir)?;
-    let log = Log::read(&open::database(&config.dir))?;
+    let log = Log::read(&config.dir)?;
     let due = Tally::read(&log).unwrap_or_default();
     let mut salvage = Salvage {
         log: &log,
