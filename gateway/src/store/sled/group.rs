@@ -370,7 +370,10 @@ impl<'a> Group<'a> {
                 self.put(&row[..], codec::row(part)?);
             }
         }
-        if !self.staged.is_empty() {
+        if self.staged.is_empty() {
+            // Numbers of what was refused: the marker would say that they were on disk.
+            self.seq = self.first_seq;
+        } else {
             if self.seq == self.first_seq {
                 // Every group moves the highest number, so that the marker tells when the last one is lost.
                 self.next_seq();

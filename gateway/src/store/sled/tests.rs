@@ -593,3 +593,28 @@ async fn an_attempt_that_is_recorded_again_after_a_fault_is_listed_once() {
     let listed = store.attempts(of, &everything, PageRequest::first(10));
     assert_eq!(listed.await.unwrap().rows.len(), 3);
 }
+
+/// The marker never says more than is on disk.
+#[tokio::test]
+async fn a_number_that_only_a_refused_record_took_is_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_in(config(directory.path())).unwrap();
+    let record = |id: &str| Record {
+        kind: Kind::Application,
+        id: id.into(),
+        parent: "org".into(),
+        uid: Some("taken".into()),
+        seq: Seq(0),
+        revision: 0,
+        body: "1".into(),
+    };
+    let insert = |id| store.commit(vec![Write::Insert(record(id))], None);
+    insert("a").await.unwrap();
+    let refused = insert("b").await;
+    assert!(
+        matches!(refused, Err(StoreError::Exists { .. })),
+        "{refused:?}"
+    );
+    drop(store);
+    open_in(config(directory.path())).unwrap();
+}
