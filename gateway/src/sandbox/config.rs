@@ -29,8 +29,8 @@ pub struct Config {
     pub guests_per_application: Option<usize>,
     /// CPU time that the guests of one application may use, in percent of one core (as `top` shows it); a quarter of
     /// all cores unless given, so 50 on two. A second's worth is saved up. An application that has used its share
-    /// is slowed: its chains wait, as those that find no place do, while everybody else's go on. No bound is any
-    /// number from a hundred times the cores on.
+    /// is slowed: its chains wait, as those that find no place do, while everybody else's go on. A hundred times the
+    /// cores or more bounds nothing.
     pub cpu_percent_per_application: Option<NonZeroU32>,
     /// Chains waiting for a place or their share; 4,096. Past it a chain is answered with "unavailable".
     pub waiting: usize,
