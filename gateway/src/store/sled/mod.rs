@@ -16,6 +16,7 @@ mod log;
 mod marker;
 mod offline;
 mod open;
+mod packed;
 mod queue;
 mod reads;
 mod records;
@@ -26,6 +27,7 @@ mod space;
 mod surfaced;
 mod sweep;
 mod tally;
+mod turns;
 mod writer;
 
 #[cfg(test)]

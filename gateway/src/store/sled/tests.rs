@@ -88,13 +88,13 @@ async fn one_process_at_a_time_and_everything_is_there_again() {
 fn foreign_formats_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open_in(config(directory.path())).unwrap());
-    fs::write(directory.path().join("format"), "3\n").unwrap();
+    fs::write(directory.path().join("format"), "4\n").unwrap();
     let newer = open_in(config(directory.path()));
     assert!(matches!(
         newer,
         Err(StoreError::NewerFormat {
-            found: 3,
-            supported: 2
+            found: 4,
+            supported: 3
         })
     ));
     fs::write(directory.path().join("format"), "?").unwrap();
