@@ -334,6 +334,15 @@ impl Store for SledStore {
         self.shared.read(read).await
     }
 
+    async fn events(
+        &self,
+        messages: Vec<Seq>,
+        most: usize,
+    ) -> Result<Vec<(Message, Bytes)>, StoreError> {
+        let read = move |tree: &sled::Tree| reads::events(tree, &messages, most);
+        self.shared.read_list(read).await
+    }
+
     async fn messages(
         &self,
         app: ApplicationId,
