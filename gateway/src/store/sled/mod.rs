@@ -38,6 +38,8 @@ mod flip_tests;
 mod measure;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns_tests;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
