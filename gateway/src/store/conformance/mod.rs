@@ -7,6 +7,7 @@ pub(super) mod batches;
 pub(super) mod leases;
 pub(super) mod parked;
 pub(super) mod records;
+pub(super) mod turns;
 pub(super) mod upkeep;
 
 use std::sync::Arc;
@@ -31,12 +32,16 @@ macro_rules! suite {
         $crate::store::conformance::suite!(@ $make, accept: messages_are_found, one_result_per_item,
             event_ids_are_unique_in_their_application, idempotency_is_committed_along,
             concurrent_twins_have_one_winner, sequence_is_shared_and_rises, payloads_of_every_size_come_back,
+            events_are_read_together,
             messages_are_paged_and_filtered, pages_of_few_end_early, a_reader_that_follows_misses_nothing);
         $crate::store::conformance::suite!(@ $make, leases: shards_have_one_holder, lapsed_leases_are_taken_over,
             concurrent_takers_share_nothing, released_shards_are_free, fenced_outcomes_change_nothing);
         $crate::store::conformance::suite!(@ $make, parked: unsettled_names_what_has_rows, rows_replace_rows,
             due_is_ordered_and_paged, due_lanes_are_paged_within_shards, shaped_is_kept_until_settled,
             outbox_entries_page);
+        $crate::store::conformance::suite!(@ $make, turns: turns_and_moments_are_told_apart,
+            turns_are_rows_of_the_outbox, a_first_attempt_ends_a_turn,
+            turns_go_with_their_endpoint_and_their_message);
         $crate::store::conformance::suite!(@ $make, attempts: attempts_are_appended, attempts_are_filtered,
             attempts_are_paged, big_attempts_come_back);
         $crate::store::conformance::suite!(@ $make, batches: messages_of_a_batch_are_paged,

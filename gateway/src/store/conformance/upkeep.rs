@@ -22,7 +22,7 @@ use crate::store::{
 /// After every expiry, with room for the second look at what was held up.
 const LONG_AFTER: u64 = 86_400 + 3 * 3600;
 
-fn record(kind: Kind, parent: &str, id: &str) -> Write {
+pub(super) fn record(kind: Kind, parent: &str, id: &str) -> Write {
     Write::Insert(Record {
         kind,
         id: id.into(),
@@ -34,7 +34,7 @@ fn record(kind: Kind, parent: &str, id: &str) -> Write {
     })
 }
 
-async fn add_endpoint(store: &Arc<dyn Store>, app: ApplicationId, endpoint: EndpointId) {
+pub(super) async fn add_endpoint(store: &Arc<dyn Store>, app: ApplicationId, endpoint: EndpointId) {
     let write = record(Kind::Endpoint, &app.to_string(), &endpoint.to_string());
     store.commit(vec![write], None).await.unwrap();
 }

@@ -11,6 +11,7 @@ use super::codec::{
 use super::keys;
 use super::runs::{Entry, Runs};
 use super::tally::{self, Tally};
+use super::turns::{self, Turns};
 use crate::domain::{
     AttemptId, DeliveryKey, DeliveryRow, DeliveryState, Message, MessageId, Seq, Timestamp,
 };
@@ -31,6 +32,7 @@ pub(super) struct Group<'a> {
     first_seq: u64,
     pub(super) seq: u64,
     pub(super) runs: Runs,
+    pub(super) turns: Turns,
     expiring: BTreeMap<u32, Vec<Expiring>>,
     pub(super) changes: Vec<Change>,
     /// Numbers of groups that failed in this process: their rows may be there.
@@ -38,7 +40,7 @@ pub(super) struct Group<'a> {
     /// Rows may be put that are there already although their key is given once: an import repeats rows.
     pub(super) repeats: bool,
     /// Of all rows before this group.
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 /// All rows of a group: a value to put, or none to remove.
@@ -71,6 +73,7 @@ impl<'a> Group<'a> {
             first_seq: seq,
             seq,
             runs: Runs::default(),
+            turns: Turns::default(),
             expiring: BTreeMap::new(),
             changes: Vec::new(),
             doubtful: None,
@@ -92,7 +95,7 @@ impl<'a> Group<'a> {
         self.stage(key.into(), None);
     }
 
-    fn stage(&mut self, key: IVec, value: Option<IVec>) {
+    pub(super) fn stage(&mut self, key: IVec, value: Option<IVec>) {
         match &mut self.journal {
             None => drop(self.staged.insert(key, value)),
             Some(journal) => {
@@ -303,10 +306,20 @@ impl<'a> Group<'a> {
     ) -> Result<(), StoreError> {
         let key = row.key;
         let lifted = self.lift_row(key)?;
-        if told && lifted.is_none() {
-            return Ok(());
+        if lifted.is_none() {
+            self.leave_turn(key)?;
+            if told {
+                return Ok(());
+            }
         }
+        let had_row = lifted.is_some();
         let mut has_shaped = lifted.is_some_and(|row| row.shaped);
+        if shaped.is_none() && !has_shaped && turns::says_only_that(&row) {
+            if had_row {
+                self.delete(&keys::delivery(key)[..]);
+            }
+            return self.enter_turn(key);
+        }
         if let DeliveryState::Parked { due, .. } = row.state {
             self.put(
                 &keys::due(key.endpoint, due, key.message)[..],
@@ -364,6 +377,7 @@ impl<'a> Group<'a> {
     /// Everything that is to be written, with the rows that belong to the group as a whole.
     pub(super) fn finish(mut self) -> Result<StagedGroup, StoreError> {
         self.write_runs()?;
+        self.write_turns();
         for (hour, list) in std::mem::take(&mut self.expiring) {
             for part in list.chunks(EXPIRY_LIST) {
                 let row = keys::expiry(hour, self.next_seq());

@@ -12,6 +12,8 @@
 //! | `CHUNK` | owner number, n | up to [`CHUNK_BYTES`] of a long value | with its owner |
 //! | `DELIVERY` | message seq, endpoint | state | when parked, and settled later; else its attempt tells |
 //! | `DUE` | shard, endpoint, due ms, message seq | nothing | while parked |
+//! | `TURN` | shard, endpoint, message seq | many such keys | while parked before the first try, instead of both |
+//! | `TURN_OF` | message seq, endpoint | many such keys | along with that |
 //! | `SHAPED` | message seq, endpoint | what the chain made | while parked |
 //! | `ATTEMPT` | message seq, attempt seq | the attempt | record |
 //! | `ATTEMPT_AT` | endpoint, attempt seq | a run of attempt seqs, each with its message's | one row a group |
@@ -50,6 +52,8 @@ pub(super) const CHUNK: u8 = 0x15;
 pub(super) const DELIVERY: u8 = 0x20;
 pub(super) const DUE: u8 = 0x21;
 pub(super) const SHAPED: u8 = 0x22;
+pub(super) const TURN: u8 = 0x23;
+pub(super) const TURN_OF: u8 = 0x24;
 pub(super) const ATTEMPT: u8 = 0x30;
 pub(super) const ATTEMPT_AT: u8 = 0x31;
 pub(super) const RECORD: u8 = 0x40;
@@ -62,7 +66,7 @@ pub(super) const EXPIRY: u8 = 0x51;
 /// Prefix of the outbox.
 pub(super) const OUTBOX_LIST: &[u8] = &[OUTBOX];
 /// Every kind whose rows are counted, with its name for people. A new kind is one more line.
-pub(super) const KINDS: [(u8, &str); 17] = [
+pub(super) const KINDS: [(u8, &str); 19] = [
     (MESSAGE, "messages"),
     (MESSAGE_LIST, "runs of messages"),
     (MESSAGE_ID, "runs of identifiers"),
@@ -72,6 +76,8 @@ pub(super) const KINDS: [(u8, &str); 17] = [
     (DELIVERY, "deliveries"),
     (DUE, "due times"),
     (SHAPED, "shaped payloads"),
+    (TURN, "turns of lanes"),
+    (TURN_OF, "turns of messages"),
     (ATTEMPT, "attempts"),
     (ATTEMPT_AT, "runs of attempts"),
     (RECORD, "records"),
@@ -172,6 +178,30 @@ pub(super) fn shaped(key: DeliveryKey) -> [u8; 29] {
     placed(SHAPED, key)
 }
 
+/// The delivery's place among those of its lane that wait for their turn.
+pub(super) fn turn(at: DeliveryKey) -> [u8; 30] {
+    let mut key = [TURN; 30];
+    key[1] = Shard::of(at.endpoint).0;
+    key[2..22].copy_from_slice(at.endpoint.as_bytes());
+    key[22..].copy_from_slice(&at.message.0.to_be_bytes());
+    key
+}
+
+pub(super) fn turns_at(endpoint: EndpointId) -> [u8; 22] {
+    let mut key = lane(endpoint);
+    key[0] = TURN;
+    key
+}
+
+/// The delivery's place among those of its message that wait for their turn.
+pub(super) fn turn_of(at: DeliveryKey) -> [u8; 29] {
+    placed(TURN_OF, at)
+}
+
+pub(super) fn turns_of(message: Seq) -> [u8; 9] {
+    numbered(TURN_OF, message)
+}
+
 fn placed(kind: u8, at: DeliveryKey) -> [u8; 29] {
     let mut key = [kind; 29];
     key[1..9].copy_from_slice(&at.message.0.to_be_bytes());
@@ -183,7 +213,7 @@ pub(super) fn deliveries_of(message: Seq) -> [u8; 9] {
     numbered(DELIVERY, message)
 }
 
-/// The delivery that a [`DELIVERY`] key names.
+/// The delivery that a [`DELIVERY`] or [`TURN_OF`] key names.
 pub(super) fn read_delivery(key: &[u8]) -> Option<DeliveryKey> {
     Some(DeliveryKey {
         message: read_seq(key, 1)?,

@@ -10,8 +10,9 @@ use std::path::Path;
 use super::codec::damaged;
 use crate::store::StoreError;
 
-/// Format of the directory that this binary writes.
-const FORMAT: u32 = 2;
+/// Format of the directory that this binary writes. One of format 2 has no packed turns; what waits in it has rows
+/// of its own, which are read as before.
+const FORMAT: u32 = 3;
 /// From this one on the database holds a tally of its rows.
 pub(super) const FORMAT_WITH_TALLY: u32 = 2;
 /// Digits of a number in the marker: fixed, so that it can be overwritten in place.

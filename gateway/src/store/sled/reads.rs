@@ -10,7 +10,7 @@ use sled::{IVec, Tree};
 use super::codec::{self, DeliveryValue, Rows, damaged, fault};
 use super::runs::{self, Entry};
 use super::shared::Committed;
-use super::{keys, records};
+use super::{keys, records, turns};
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, DeliveryKey, DeliveryRow, DeliveryState, EndpointId,
     Message, MessageId, Seq, Timestamp, Uid,
@@ -160,6 +160,27 @@ pub(super) fn payload(tree: &Tree, seq: Seq) -> Result<Option<Bytes>, StoreError
         .transpose()
 }
 
+pub(super) fn events(
+    tree: &Tree,
+    messages: &[Seq],
+    most: usize,
+) -> Result<Vec<(Message, Bytes)>, StoreError> {
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for &seq in messages {
+        let Some(value) = Rows::get(tree, &keys::message(seq))? else {
+            continue;
+        };
+        let message = codec::message(tree, seq, &value)?;
+        bytes += message.payload_len as usize;
+        if bytes > most {
+            break;
+        }
+        events.push((message, codec::payload(tree, seq, &value)?));
+    }
+    Ok(events)
+}
+
 pub(super) fn messages(
     tree: &Tree,
     app: ApplicationId,
@@ -221,6 +242,9 @@ pub(super) fn delivery(tree: &Tree, key: DeliveryKey) -> Result<Option<DeliveryR
     if let Some(row) = delivery_row(tree, key)? {
         return Ok(Some(row));
     }
+    if let Some(row) = turns::row(tree, key)? {
+        return Ok(Some(row));
+    }
     let told = settled_by_attempts(tree, key.message)?;
     Ok(told.into_iter().rfind(|row| row.key == key))
 }
@@ -250,6 +274,10 @@ pub(super) fn deliveries(tree: &Tree, message: Seq) -> Result<Vec<DeliveryRow>, 
     });
     let told = settled_by_attempts(tree, message)?;
     let mut deliveries: BTreeMap<_, _> = told.into_iter().map(|row| (row.key, row)).collect();
+    for row in turns::of_message(tree, message)? {
+        let row = row?;
+        deliveries.insert(row.key, row);
+    }
     for row in rows {
         let (key, row) = row?;
         deliveries.insert(key, row);
@@ -289,27 +317,49 @@ pub(super) fn due_lanes(
         .iter()
         .filter(|shard| passed.is_none_or(|last| *shard >= last))
     {
-        // Jumps from the first row of a lane behind its last one.
-        let behind = |lane: EndpointId| {
-            keys::due(lane, Timestamp::from_millis(u64::MAX), Seq(u64::MAX)).to_vec()
-        };
-        let mut from = match after {
-            Some(lane) if passed == Some(shard) => behind(lane),
-            _ => keys::lanes_of(shard).to_vec(),
-        };
+        let mut last = after.filter(|_| passed == Some(shard));
+        let mut due = lane_due_behind(tree, shard, last)?;
+        let mut in_turn = turns::lane_behind(tree, shard, last)?;
         while lanes.len() < limit {
-            let next = tree.get_gt(&from).map_err(fault)?;
-            let Some((key, _)) = next.filter(|(key, _)| key.starts_with(&keys::lanes_of(shard)))
-            else {
-                break;
+            let next = match (due, in_turn) {
+                (Some(due), Some(lane)) if due.endpoint < lane => due,
+                (_, Some(endpoint)) => DueLane {
+                    endpoint,
+                    earliest: DeliveryState::IN_TURN,
+                },
+                (Some(due), None) => due,
+                (None, None) => break,
             };
-            let (endpoint, earliest, _) =
-                keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
-            lanes.push(DueLane { endpoint, earliest });
-            from = behind(endpoint);
+            last = Some(next.endpoint);
+            if due.is_some_and(|due| due.endpoint == next.endpoint) {
+                due = lane_due_behind(tree, shard, last)?;
+            }
+            if in_turn == last {
+                in_turn = turns::lane_behind(tree, shard, last)?;
+            }
+            lanes.push(next);
         }
     }
     Ok(lanes)
+}
+
+/// The first lane of a shard behind this one that has a row in the due index; from the first on without one.
+fn lane_due_behind(
+    tree: &Tree,
+    shard: Shard,
+    lane: Option<EndpointId>,
+) -> Result<Option<DueLane>, StoreError> {
+    // Jumps behind the last row of a lane.
+    let behind = |lane| keys::due(lane, Timestamp::from_millis(u64::MAX), Seq(u64::MAX)).to_vec();
+    let from = lane.map_or_else(|| keys::lanes_of(shard).to_vec(), behind);
+    let next = tree.get_gt(from).map_err(fault)?;
+    let next = next.filter(|(key, _)| key.starts_with(&keys::lanes_of(shard)));
+    next.map(|(key, _)| {
+        let (endpoint, earliest, _) =
+            keys::read_due(&key).ok_or_else(|| damaged("a due row is cut short"))?;
+        Ok(DueLane { endpoint, earliest })
+    })
+    .transpose()
 }
 
 pub(super) fn due(
@@ -319,18 +369,53 @@ pub(super) fn due(
     after: Option<(Timestamp, Seq)>,
     limit: usize,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
+    if after.is_some_and(|(due, _)| due > until) {
+        return Ok(Vec::new());
+    }
+    let from = match after {
+        None => Some(Seq(0)),
+        Some((DeliveryState::IN_TURN, last)) => Some(Seq(last.0.saturating_add(1))),
+        Some(_) => None,
+    };
+    let in_turn = from.map(|from| turns::of_lane(tree, lane, from));
+    let in_turn = in_turn.transpose()?.into_iter().flatten();
+    merged(in_turn, listed_due(tree, lane, until, after))
+        .take(limit)
+        .collect()
+}
+
+/// Both in one, by due time and then order of acceptance, as each is.
+fn merged(
+    one: impl Iterator<Item = Result<DeliveryRow, StoreError>>,
+    other: impl Iterator<Item = Result<DeliveryRow, StoreError>>,
+) -> impl Iterator<Item = Result<DeliveryRow, StoreError>> {
+    let place = |row: &DeliveryRow| match row.state {
+        DeliveryState::Parked { due, .. } => (due, row.key.message),
+        _ => (DeliveryState::IN_TURN, row.key.message),
+    };
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(Ok(first)), Some(Ok(second))) if place(second) < place(first) => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
+}
+
+/// Those of a lane that have a row in the due index.
+fn listed_due(
+    tree: &Tree,
+    lane: EndpointId,
+    until: Timestamp,
+    after: Option<(Timestamp, Seq)>,
+) -> impl Iterator<Item = Result<DeliveryRow, StoreError>> {
     use std::ops::Bound;
     let first = match after {
         Some((due, message)) => Bound::Excluded(keys::due(lane, due, message)),
         None => Bound::Included(keys::due(lane, Timestamp::default(), Seq(0))),
     };
     let last = keys::due(lane, until, Seq(u64::MAX));
-    if after.is_some_and(|(due, _)| due > until) {
-        return Ok(Vec::new());
-    }
-    let rows = tree
-        .range((first, Bound::Included(last)))
-        .filter_map(|row| {
+    tree.range((first, Bound::Included(last)))
+        .filter_map(move |row| {
             let read = || {
                 let (key, _) = row.map_err(fault)?;
                 let (endpoint, listed, message) =
@@ -342,11 +427,13 @@ pub(super) fn due(
                 ))
             };
             read().transpose()
-        });
-    rows.take(limit).collect()
+        })
 }
 
 pub(super) fn next_due(tree: &Tree, lane: EndpointId) -> Result<Option<Timestamp>, StoreError> {
+    if turns::of_lane(tree, lane, Seq(0))?.next().is_some() {
+        return Ok(Some(DeliveryState::IN_TURN));
+    }
     let first = tree.scan_prefix(keys::lane(lane)).keys().next();
     let Some(key) = first.transpose().map_err(fault)? else {
         return Ok(None);
@@ -356,6 +443,8 @@ pub(super) fn next_due(tree: &Tree, lane: EndpointId) -> Result<Option<Timestamp
 }
 
 pub(super) fn parked(tree: &Tree, lane: EndpointId) -> Result<u64, StoreError> {
-    let keys = tree.scan_prefix(keys::lane(lane)).keys();
-    keys.map(|key| key.map_err(fault).map(|_| 1)).sum()
+    let due = tree.scan_prefix(keys::lane(lane)).keys();
+    let due = due.map(|key| key.map_err(fault).map(|_| 1));
+    let in_turn = turns::of_lane(tree, lane, Seq(0))?.map(|row| row.map(|_| 1));
+    due.chain(in_turn).sum()
 }

@@ -11,18 +11,21 @@ use super::config::SledConfig;
 use super::export::Sender;
 use super::group::EXPIRY_LIST;
 use super::log::Log;
+use super::packed;
 use super::runs::{self, Entry};
 use super::tally::Tally;
+use super::turns::{self, TurnOfKey};
 use super::{keys, marker, open, records};
-use crate::domain::{DeliveryState, Seq, Timestamp};
+use crate::domain::{DeliveryKey, DeliveryState, Seq, Timestamp};
 use crate::store::{IdempotencyRecord, Record, Shaped, StoreError};
 
 /// Kinds that nothing else can be made from. (What expires is listed anew, from what has a time.)
-const KEPT: [u8; 8] = [
+const KEPT: [u8; 9] = [
     keys::MESSAGE,
     keys::OUTBOX,
     keys::DELIVERY,
     keys::SHAPED,
+    keys::TURN_OF,
     keys::ATTEMPT,
     keys::RECORD,
     keys::TOMBSTONE,
@@ -66,6 +69,7 @@ pub fn salvage(
         messages: HashSet::new(),
         under_way: HashSet::new(),
         lists: BTreeMap::new(),
+        turns: Vec::new(),
         expiring: BTreeMap::new(),
         highest: 0,
         undecodable: 0,
@@ -73,6 +77,7 @@ pub fn salvage(
     salvage.messages()?;
     salvage.outbox()?;
     salvage.deliveries()?;
+    salvage.turns()?;
     salvage.attempts()?;
     salvage.records()?;
     salvage.idempotency()?;
@@ -111,6 +116,8 @@ struct Salvage<'a, S> {
     under_way: HashSet<u64>,
     /// Lists by their prefix.
     lists: BTreeMap<Vec<u8>, Vec<Entry>>,
+    /// Deliveries that wait for their turn.
+    turns: Vec<DeliveryKey>,
     expiring: BTreeMap<u32, Vec<Expiring>>,
     /// Highest number in use.
     highest: u64,
@@ -251,6 +258,30 @@ impl<S: FnMut(Bytes) -> Result<(), StoreError>> Salvage<'_, S> {
         Ok(())
     }
 
+    fn turns(&mut self) -> Result<(), StoreError> {
+        for row in self.log.of_kind(keys::TURN_OF) {
+            let (key, value) = row?;
+            let read = packed::decode_row(key, &value).and_then(|run| {
+                run.iter()
+                    .map(turns::read_turn_of)
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            let Some(run) = self.decoded(read)? else {
+                continue;
+            };
+            self.written.add(key, &value);
+            for at in run {
+                if self.messages.contains(&at.message.0) {
+                    self.under_way.insert(at.message.0);
+                    self.turns.push(at);
+                } else {
+                    self.undecodable += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn attempts(&mut self) -> Result<(), StoreError> {
         for row in self.log.of_kind(keys::ATTEMPT) {
             let (key, value) = row?;
@@ -333,6 +364,17 @@ impl<S: FnMut(Bytes) -> Result<(), StoreError>> Salvage<'_, S> {
             for (key, value) in runs::rows(&prefix, &entries)? {
                 self.sender.put(&key, &value)?;
             }
+        }
+        let turns = std::mem::take(&mut self.turns);
+        let mut of_lanes: Vec<_> = turns.iter().map(|at| keys::turn(*at)).collect();
+        let mut of_messages: Vec<TurnOfKey> = turns.iter().map(|at| keys::turn_of(*at)).collect();
+        of_lanes.sort_unstable();
+        of_messages.sort_unstable();
+        for (key, value) in packed::rows(&of_lanes) {
+            self.sender.put(&key, &value)?;
+        }
+        for (key, value) in packed::rows(&of_messages) {
+            self.sender.put(&key, &value)?;
         }
         let chunks = self.log.keys_of_kind(keys::CHUNK);
         let highest = chunks.filter_map(records::seq_in).max();

@@ -5,7 +5,7 @@ use sled::IVec;
 
 use super::codec::{self, DeliveryValue, Expiring, Rows, damaged, fault};
 use super::group::Group;
-use super::{keys, records, runs};
+use super::{keys, records, runs, turns};
 use crate::domain::{
     ApplicationId, DeliveryKey, DeliveryState, EndpointId, Message, Seq, Timestamp,
 };
@@ -108,8 +108,17 @@ impl Group<'_> {
             self.delete(&keys::delivery(at)[..]);
             self.delete(key);
         }
-        let attempts = self.keys_under(&keys::attempts_at(endpoint), limit - parked.len())?;
-        let deleted = parked.len() + attempts.len();
+        let mut deleted = parked.len();
+        let in_turn = turns::of_lane(self.tree, endpoint, Seq(0))?;
+        for row in in_turn
+            .take(limit - deleted)
+            .collect::<Result<Vec<_>, _>>()?
+        {
+            self.leave_turn(row.key)?;
+            deleted += 1;
+        }
+        let attempts = self.keys_under(&keys::attempts_at(endpoint), limit - deleted)?;
+        deleted += attempts.len();
         attempts.into_iter().for_each(|run| self.drop_run(run));
         Ok(deleted)
     }
@@ -190,7 +199,9 @@ impl Group<'_> {
             let at = keys::read_delivery(&key).ok_or_else(|| damaged("a delivery row"))?;
             Ok((at, codec::open(self, &value)?))
         });
-        rows.collect()
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        rows.extend(self.turns_of(seq)?);
+        Ok(rows)
     }
 
     fn drop_message(&mut self, seq: Seq) -> Result<usize, StoreError> {
@@ -209,6 +220,7 @@ impl Group<'_> {
         for (at, row) in rows {
             if let DeliveryState::Parked { due, .. } = row.state {
                 self.delete(&keys::due(at.endpoint, due, seq)[..]);
+                self.leave_turn(at)?;
             }
             if row.shaped {
                 self.drop_shaped(at)?;

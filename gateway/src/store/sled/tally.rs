@@ -142,6 +142,8 @@ fn changes(kind: u8) -> bool {
             | keys::ATTEMPT_AT
             | keys::DELIVERY
             | keys::SHAPED
+            | keys::TURN
+            | keys::TURN_OF
             | keys::RECORD
             | keys::RECORD_UID
             | keys::IDEMPOTENCY

@@ -12,7 +12,7 @@ use crate::domain::ManualClock;
 use crate::store::conformance::{self, START, Subject, TTL};
 
 /// Small files, and no refusal on a build machine with a full disk.
-fn config(dir: &Path) -> SledConfig {
+pub(super) fn config(dir: &Path) -> SledConfig {
     SledConfig {
         cache_bytes: 8 << 20,
         min_free_bytes: 1 << 20,
@@ -21,7 +21,7 @@ fn config(dir: &Path) -> SledConfig {
     }
 }
 
-fn open_in(config: SledConfig) -> Result<SledStore, StoreError> {
+pub(super) fn open_in(config: SledConfig) -> Result<SledStore, StoreError> {
     let clock = Arc::new(ManualClock::at(START));
     SledStore::open(config, clock, Arc::new(Metrics::new()))
 }
@@ -88,13 +88,13 @@ async fn one_process_at_a_time_and_everything_is_there_again() {
 fn foreign_formats_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open_in(config(directory.path())).unwrap());
-    fs::write(directory.path().join("format"), "3\n").unwrap();
+    fs::write(directory.path().join("format"), "4\n").unwrap();
     let newer = open_in(config(directory.path()));
     assert!(matches!(
         newer,
         Err(StoreError::NewerFormat {
-            found: 3,
-            supported: 2
+            found: 4,
+            supported: 3
         })
     ));
     fs::write(directory.path().join("format"), "?").unwrap();
