@@ -88,7 +88,6 @@ impl Expect {
         }
         let payload = &request.payload;
         match &self.body {
-            None => {}
             Some(Body::Json(expected)) => {
                 let came = match serde_json::from_slice::<Value>(payload) {
                     Ok(value) if value == *expected => return,
@@ -97,22 +96,14 @@ impl Expect {
                 };
                 show(differences, "payload", &format!("{expected:#}"), &came);
             }
-            Some(Body::Text(expected)) => {
-                if expected.as_bytes() != payload {
-                    show(differences, "payload", expected, &readable(payload));
-                }
+            Some(Body::Text(expected)) if expected.as_bytes() != payload => {
+                show(differences, "payload", expected, &readable(payload));
             }
-            Some(Body::Bytes(expected)) => {
-                if expected != payload {
-                    let encode = |bytes| BASE64.encode::<&[u8]>(bytes);
-                    show(
-                        differences,
-                        "payload, in base64",
-                        &encode(expected),
-                        &encode(payload),
-                    );
-                }
+            Some(Body::Bytes(expected)) if expected != payload => {
+                let (expected, came) = (BASE64.encode(expected), BASE64.encode(payload));
+                show(differences, "payload, in base64", &expected, &came);
             }
+            Some(Body::Text(_) | Body::Bytes(_)) | None => {}
         }
     }
 }
