@@ -11,6 +11,10 @@ use serde::de::DeserializeOwned;
 use crate::log::Level;
 use crate::{Event, Header, Manifest, Outcome, Request, Transformer};
 
+pub use cases::run_cases;
+
+mod cases;
+
 /// Headers that the gateway takes from a plugin, and their bytes; its defaults.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -126,8 +130,12 @@ impl From<EventBuilder> for Event {
 /// If `config` can not be written as JSON.
 pub fn run<P: Transformer>(_plugin: P, event: impl Into<Event>, config: impl Serialize) -> Run {
     let config = serde_json::to_string(&config).expect("the test's config is JSON");
+    run_as::<P>(&event.into(), &config)
+}
+
+fn run_as<P: Transformer>(event: &Event, config: &str) -> Run {
     CAPTURED.set(Some(Vec::new()));
-    let result = P::call(&event.into(), &config).map_err(|error| error.to_string());
+    let result = P::call(event, config).map_err(|error| error.to_string());
     let logs = CAPTURED.take().unwrap_or_default();
     Run {
         result: result.and_then(within_limits),

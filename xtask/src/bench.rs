@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failure> {
-    plugins::build(workspace)?;
+    plugins::build(workspace, plugins::Which::Few)?;
     run_command(&mut cargo(
         workspace,
         [

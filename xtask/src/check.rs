@@ -7,6 +7,7 @@ mod sizes;
 use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, output, run as run_command};
+use crate::catalogue;
 use crate::deny::cargo_deny;
 use crate::error::Failure;
 use crate::plugins;
@@ -15,9 +16,10 @@ use crate::workspace::Workspace;
 type Step = (&'static str, fn(&Workspace) -> Result<(), Failure>);
 
 /// Cheapest first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", format),
     ("plugin contract", contract::check),
+    ("plugin catalogue", catalogue::check),
     ("file sizes", sizes::list),
     ("lock file", lock_file),
     ("clippy", clippy),
@@ -88,7 +90,8 @@ fn clippy(workspace: &Workspace) -> Result<(), Failure> {
 /// Once more as the gateway will run them: much of the SDK exists on that target only.
 fn clippy_for_wasm(workspace: &Workspace) -> Result<(), Failure> {
     plugins::add_target()?;
-    run_command(plugins::members(workspace, "clippy").args(["--", "-D", "warnings"]))
+    let packages = plugins::packages(workspace)?;
+    run_command(plugins::members(workspace, "clippy", &packages).args(["--", "-D", "warnings"]))
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Failure> {

@@ -38,6 +38,16 @@ pub(crate) enum Failure {
         .golden.display()
     )]
     ContractChanged { golden: PathBuf },
+    #[error("{} is no WebAssembly", .file.display())]
+    Wasm {
+        file: PathBuf,
+        #[source]
+        source: wasmparser::BinaryReaderError,
+    },
+    #[error("{} imports `{import}`, which no gateway has; look for the crate that brings it", .file.display())]
+    Import { file: PathBuf, import: String },
+    #[error("{}: {problem}", .file.display())]
+    Catalogue { file: PathBuf, problem: String },
 }
 
 impl Failure {

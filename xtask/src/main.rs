@@ -1,11 +1,12 @@
 //! The repository's own commands, the same here and in CI: `cargo xtask <command>`.
 //!
 //! They need a Rust toolchain and nothing else, may run cargo and rustup and write under `target/`, and never change a
-//! checked-in file (`bench` alone rewrites its own results).
+//! checked-in file, but that `bench` rewrites its own results and `catalogue` the page that it makes.
 
 mod audit;
 mod bench;
 mod cargo;
+mod catalogue;
 mod check;
 mod demo;
 mod deny;
@@ -46,6 +47,8 @@ enum Command {
     Bench(bench::Options),
     /// Build every plugin to `target/plugins/*.wasm`
     Plugins,
+    /// Build every plugin and write sizes and cases into `plugins/README.md`
+    Catalogue,
 }
 
 fn main() -> ExitCode {
@@ -56,11 +59,12 @@ fn main() -> ExitCode {
         Command::Check => check::run(&workspace),
         Command::Audit => audit::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
-        Command::Plugins => plugins::build(&workspace).map(|built| {
+        Command::Plugins => plugins::build(&workspace, plugins::Which::All).map(|built| {
             for plugin in built {
                 println!("{}", plugin.display());
             }
         }),
+        Command::Catalogue => catalogue::write(&workspace),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

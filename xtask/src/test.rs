@@ -29,7 +29,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
-    plugins::build(workspace)?;
+    plugins::build(workspace, plugins::Which::All)?;
     // With the tests in one go: cargo chooses features for what it builds together, and apart it would build
     // the larger dependencies twice.
     run_command(&mut cargo(

@@ -36,6 +36,9 @@ pub struct Config {
     pub in_flight_bytes: usize,
     /// Bytes of new messages kept in memory for deliveries that have not begun; the others are read again.
     pub new_bytes: usize,
+    /// Bytes of messages that are read along with the parked deliveries of a lane that moves, since each read of one
+    /// message costs two switches of threads.
+    pub ahead_bytes: usize,
     /// Endpoints whose settings are kept in memory.
     pub directory_endpoints: u64,
     /// Deliveries on their way from fan-out to their lanes.
@@ -115,6 +118,8 @@ impl Default for Config {
             in_flight_bytes: 64 << 20,
             // Chosen: two seconds' worth of small messages at the rate of one core.
             new_bytes: 32 << 20,
+            // Chosen: half a second's worth of small messages at the rate of one core.
+            ahead_bytes: 8 << 20,
             // Chosen: about 200 MB at 2 KB each.
             directory_endpoints: 100_000,
             lane_queue: 4_096,

@@ -35,7 +35,6 @@ const END_OF_TIME: Timestamp = Timestamp::from_millis(u64::MAX);
 pub(super) struct Driver {
     pub(super) scheduler: Scheduler,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) store: Arc<dyn Store>,
     pub(super) lease: Lease,
     pub(super) worker: Arc<Worker>,
     pub(super) endpoints: Arc<Endpoints>,
@@ -147,11 +146,10 @@ impl Driver {
                 self.write(Job::row(row, ticket, reply));
             }
             Action::Refill(refill) => {
-                let (store, lease) = (Arc::clone(&self.store), self.lease.clone());
-                let directory = Arc::clone(&self.worker.directory);
+                let (worker, lease) = (Arc::clone(&self.worker), self.lease.clone());
                 let inputs = self.inputs_in.clone();
                 self.tasks.spawn(async move {
-                    let input = match read(store.as_ref(), &directory, &lease, refill).await {
+                    let input = match read(&worker, &lease, refill).await {
                         Ok(refilled) => Input::Refilled(refill.lane, refilled),
                         Err(error) => {
                             tracing::warn!(endpoint = %refill.lane,
@@ -192,21 +190,22 @@ impl Driver {
     }
 }
 
-async fn read(
-    store: &dyn Store,
-    directory: &Directory,
-    lease: &Lease,
-    refill: Refill,
-) -> Result<Refilled, StoreError> {
+async fn read(worker: &Worker, lease: &Lease, refill: Refill) -> Result<Refilled, StoreError> {
     let Refill {
         lane,
         app: _,
         until,
         after,
         limit,
+        ahead,
     } = refill;
+    let store = worker.store.as_ref();
     let rows = store.due(lease, lane, until, after, limit).await?;
-    let expires = deadlines(store, directory, refill, &rows).await?;
+    let expires = deadlines(store, &worker.directory, refill, &rows).await?;
+    if ahead {
+        let messages = rows.iter().map(|row| row.key.message).collect();
+        worker.payloads.read_ahead(lane, messages).await?;
+    }
     if rows.len() >= limit {
         return Ok(Refilled {
             rows,

@@ -95,7 +95,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
     );
     let payloads = Arc::new(Payloads::new(
         Arc::clone(&parts.store),
-        config.new_bytes,
+        (config.new_bytes, config.ahead_bytes),
         config.in_flight_bytes,
     ));
     let inputs = mpsc::channel(config.lane_queue.max(1));
@@ -251,7 +251,6 @@ impl Engine {
         let driver = Driver {
             scheduler: Scheduler::new(config.limits()).counting(pending),
             clock: parts.clock,
-            store: parts.store,
             lease: lease.clone(),
             worker,
             endpoints,

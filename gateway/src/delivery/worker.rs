@@ -142,7 +142,7 @@ impl Worker {
         };
         let loaded = self
             .payloads
-            .load(item.message, counted_bytes(item))
+            .load((lane, item.message), counted_bytes(item))
             .await?;
         let Loaded { event, permit } = match loaded {
             Load::Loaded(loaded) => loaded,

@@ -91,6 +91,7 @@ handed_through! {
     message(seq: Seq) -> Option<Message>;
     message_by_id(app: ApplicationId, id_or_event_id: &str) -> Option<Message>;
     payload(seq: Seq) -> Option<Bytes>;
+    events(messages: Vec<Seq>, most: usize) -> Vec<(Message, Bytes)>;
     messages(app: ApplicationId, filter: &MessageFilter, page: PageRequest) -> Found<Message>;
     attempts(of: AttemptsOf, filter: &AttemptFilter, page: PageRequest) -> Found<Attempt>;
     attempt(message: Seq, id: AttemptId) -> Option<Attempt>;

@@ -182,6 +182,14 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// The bytes that arrived; none once they are expunged or deleted.
     async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError>;
 
+    /// Messages with the bytes that arrived, in this order, up to the first whose payload would bring them over
+    /// `most` bytes. One that is deleted is left out.
+    async fn events(
+        &self,
+        messages: Vec<Seq>,
+        most: usize,
+    ) -> Result<Vec<(Message, Bytes)>, StoreError>;
+
     /// Messages of an application that fit the filter; the page may end early, and says so.
     async fn messages(
         &self,

@@ -185,3 +185,8 @@ fn a_misspelt_rule_is_an_error() {
         run.error()
     );
 }
+
+#[test]
+fn the_cases_hold() {
+    testing::run_cases(Plugin, "cases");
+}

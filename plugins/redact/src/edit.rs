@@ -2,10 +2,8 @@
 //! else is copied as the text it was. That keeps what a parsed value would lose (order of members, `1.0`, numbers beyond
 //! 64 bits) and treats every occurrence of a doubled key, where a parsed value would let one slip through.
 
-use std::fmt;
-
 use hookmill_plugin::Result;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use hookmill_plugin_fields::Members;
 use serde_json::value::RawValue;
 
 use crate::rules::{Action, Rules};
@@ -26,9 +24,6 @@ pub(crate) enum Rewritten {
         places: usize,
     },
 }
-
-/// The members of an object in their order, doubled keys included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl Editor<'_> {
     pub(crate) fn rewrite(&self, payload: &RawValue, rules: &Rules) -> Result<Rewritten> {
@@ -130,31 +125,4 @@ fn keep_if_untouched(text: &str, start: usize, places: usize, json: &mut String)
         json.push_str(text);
     }
     places
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> std::result::Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
 }

@@ -1,6 +1,6 @@
 //! The plugin as a chain runs it.
 
-use hookmill_plugin::testing::{Run, describe, event, run};
+use hookmill_plugin::testing::{Run, describe, event, run, run_cases};
 use serde_json::{Value, json};
 
 use super::*;
@@ -205,4 +205,9 @@ fn the_schema_refuses_what_is_no_pointer() {
         "^(/([^~/]|~[01])*)*$"
     );
     assert_eq!(schema["properties"]["maskWith"]["default"], "[redacted]");
+}
+
+#[test]
+fn the_cases_hold() {
+    run_cases(Plugin, "cases");
 }

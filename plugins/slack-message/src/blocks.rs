@@ -2,11 +2,19 @@
 //! values are escaped, depends on where it stands.
 
 use hookmill_plugin::{Error, Result};
+use hookmill_plugin_fields::{Template, Values, as_it_is};
 use serde_json::{Map, Value};
 
 use crate::limits;
-use crate::template::{Escape, Template};
-use crate::values::Values;
+
+/// How a value is put into the text around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    /// As Slack asks for text: no value can make a link or a mention.
+    Slack,
+    /// As it is, for addresses and identifiers.
+    Nothing,
+}
 
 pub(crate) struct Blocks<'a> {
     pub(crate) values: &'a Values<'a>,
@@ -27,11 +35,13 @@ impl Blocks<'_> {
     fn value(&self, value: &Value, limit: usize, escape: Escape) -> Result<Value> {
         Ok(match value {
             Value::String(text) => {
-                let text = Template::parse(text)?.render(self.values, escape);
+                let template = Template::parse(text)?;
                 Value::String(match escape {
-                    Escape::Slack => limits::cut(&text, limit),
+                    Escape::Slack => {
+                        limits::cut(&template.render(self.values, limits::escape), limit)
+                    }
                     // A part of an address is no address: Slack names what is too long.
-                    Escape::Nothing => text,
+                    Escape::Nothing => template.render(self.values, as_it_is),
                 })
             }
             Value::Array(items) => {

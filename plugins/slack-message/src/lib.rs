@@ -3,18 +3,15 @@
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>
 
 use hookmill_plugin::{Error, Event, Outcome, Request, Result};
+use hookmill_plugin_fields::{Template, Values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::Blocks;
-use crate::template::{Escape, Template};
-use crate::values::Values;
 
 mod blocks;
 mod limits;
-mod template;
-mod values;
 
 /// The message. In every text `{{…}}` stands for a value: a dotted path (`{{repository.full_name}}`) or a JSON pointer
 /// (`{{/commits/0/message}}`) into the payload, or `{{@type}}`, `{{@id}}`, `{{@application}}` of the event.
@@ -71,7 +68,7 @@ fn transform(event: &Event, config: &Config) -> Result<Outcome> {
 
     let template = Template::parse(&config.template)
         .map_err(|error| Error::from(error).context("template"))?;
-    let text = template.render(&values, Escape::Slack);
+    let text = template.render(&values, limits::escape);
     if text.trim().is_empty() {
         // Slack refuses an empty message every time; trying again would not help.
         return Ok(Outcome::drop("the template gives an empty text"));

@@ -1,6 +1,6 @@
 //! The plugin as a chain runs it, on payloads that GitHub really sends.
 
-use hookmill_plugin::testing::{Run, event, run};
+use hookmill_plugin::testing::{Run, event, run, run_cases};
 
 use super::*;
 
@@ -197,4 +197,9 @@ fn a_payload_that_is_not_json_is_an_error() {
             .error()
             .starts_with("the payload is not the JSON")
     );
+}
+
+#[test]
+fn the_cases_hold() {
+    run_cases(Plugin, "cases");
 }

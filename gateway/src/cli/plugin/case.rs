@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use crate::sandbox::{ConfigProblem, Event, StepOutcome};
@@ -87,11 +87,11 @@ type Fault = (String, String);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CaseFields {
-    name: Option<String>,
+    name: String,
     #[serde(default)]
     event: EventFields,
-    #[serde(default = "no_config")]
-    config: Value,
+    #[serde(default)]
+    config: Map<String, Value>,
     expect: ExpectFields,
 }
 
@@ -153,10 +153,6 @@ impl Default for EventFields {
     }
 }
 
-fn no_config() -> Value {
-    Value::Object(serde_json::Map::new())
-}
-
 /// The event of a case that says nothing of it.
 pub(super) fn default_event() -> Event {
     EventFields::default().into_event(None)
@@ -199,16 +195,13 @@ fn read(path: PathBuf) -> Result<Case, CaseError> {
         Err(source) => return Err(CaseError::File { path, source }),
     };
     match parse(&text) {
-        Ok((name, event, config, expect)) => {
-            let file = || path.file_stem().unwrap_or_default().to_string_lossy();
-            Ok(Case {
-                name: name.unwrap_or_else(|| file().into_owned()),
-                event,
-                config,
-                expect,
-                path,
-            })
-        }
+        Ok((name, event, config, expect)) => Ok(Case {
+            name,
+            event,
+            config,
+            expect,
+            path,
+        }),
         Err((place, problem)) => Err(CaseError::Broken {
             path,
             place,
@@ -217,7 +210,7 @@ fn read(path: PathBuf) -> Result<Case, CaseError> {
     }
 }
 
-fn parse(text: &[u8]) -> Result<(Option<String>, Event, Value, Expect), Fault> {
+fn parse(text: &[u8]) -> Result<(String, Event, Value, Expect), Fault> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let fields: CaseFields = serde_path_to_error::deserialize(&mut reader).map_err(located)?;
     reader
@@ -226,7 +219,7 @@ fn parse(text: &[u8]) -> Result<(Option<String>, Event, Value, Expect), Fault> {
     Ok((
         fields.name,
         fields.event.event()?,
-        fields.config,
+        Value::Object(fields.config),
         fields.expect.expect()?,
     ))
 }

@@ -47,4 +47,6 @@ pub(crate) struct Refill {
     pub(crate) after: Option<(Timestamp, Seq)>,
     /// At most so many.
     pub(crate) limit: usize,
+    /// Along with their messages: the lane moves, so they will be wanted next.
+    pub(crate) ahead: bool,
 }

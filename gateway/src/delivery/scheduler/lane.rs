@@ -174,6 +174,12 @@ impl Lane {
         }
     }
 
+    /// Whether its receiver has shown that it takes what it is given, as fast as it comes.
+    pub(super) fn moves(&self, limits: &Limits) -> bool {
+        let is_open = self.closed.is_none() && self.spec.rate.is_none();
+        is_open && self.shown_concurrency() > limits.lane_start
+    }
+
     /// Measures its share of memory while so many deliveries of all lanes wait there.
     pub(super) fn measure(&mut self, limits: &Limits, waiting: usize) {
         self.window = share::window(limits, waiting, self.shown_concurrency());

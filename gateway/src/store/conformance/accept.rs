@@ -206,6 +206,25 @@ pub(crate) async fn payloads_of_every_size_come_back(make: impl Fn() -> Subject)
     assert_eq!(payload.unwrap(), vec![b'x'; 5_000]);
 }
 
+pub(crate) async fn events_are_read_together(make: impl Fn() -> Subject) {
+    let subject = make();
+    let store = &subject.store;
+    let app = app();
+    let mut all = Vec::new();
+    for len in [3, 0, 5_000, 7] {
+        let payload = bytes::Bytes::from(vec![b'x'; len]);
+        all.push((subject.accept(item(app, payload.clone())).await, payload));
+    }
+    // As they are asked for, and without one that is not there.
+    let wanted = [3, 0, 2].map(|at: usize| all[at].0.seq);
+    let asked = [&wanted[..1], &[Seq(u64::MAX)], &wanted[1..]].concat();
+    let read = store.events(asked.clone(), 5_010).await.unwrap();
+    let expected = [3, 0, 2].map(|at: usize| all[at].clone());
+    assert_eq!(read, expected);
+    let read = store.events(asked, 5_009).await.unwrap();
+    assert_eq!(read, expected[..2], "the third does not fit");
+}
+
 pub(crate) async fn messages_are_paged_and_filtered(make: impl Fn() -> Subject) {
     let subject = make();
     let (app, other) = (app(), app());

@@ -32,6 +32,7 @@ macro_rules! suite {
         $crate::store::conformance::suite!(@ $make, accept: messages_are_found, one_result_per_item,
             event_ids_are_unique_in_their_application, idempotency_is_committed_along,
             concurrent_twins_have_one_winner, sequence_is_shared_and_rises, payloads_of_every_size_come_back,
+            events_are_read_together,
             messages_are_paged_and_filtered, pages_of_few_end_early, a_reader_that_follows_misses_nothing);
         $crate::store::conformance::suite!(@ $make, leases: shards_have_one_holder, lapsed_leases_are_taken_over,
             concurrent_takers_share_nothing, released_shards_are_free, fenced_outcomes_change_nothing);

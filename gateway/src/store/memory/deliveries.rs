@@ -237,6 +237,16 @@ impl Events {
         self.messages.get(&seq).map(|(_, payload)| payload.clone())
     }
 
+    pub(super) fn events(&self, messages: &[Seq], most: usize) -> Vec<(Message, Bytes)> {
+        let found = messages.iter().filter_map(|seq| self.messages.get(seq));
+        let mut bytes = 0;
+        let fitting = found.take_while(|(_, payload)| {
+            bytes += payload.len();
+            bytes <= most
+        });
+        fitting.cloned().collect()
+    }
+
     pub(super) fn messages(
         &self,
         app: ApplicationId,

@@ -289,6 +289,14 @@ impl Store for MemoryStore {
         self.with(|state| Ok(state.kept.events.payload(seq)))
     }
 
+    async fn events(
+        &self,
+        messages: Vec<Seq>,
+        most: usize,
+    ) -> Result<Vec<(Message, Bytes)>, StoreError> {
+        self.with(|state| Ok(state.kept.events.events(&messages, most)))
+    }
+
     async fn messages(
         &self,
         app: ApplicationId,

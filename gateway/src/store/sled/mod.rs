@@ -38,6 +38,8 @@ mod flip_tests;
 mod measure;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns_tests;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -332,6 +334,15 @@ impl Store for SledStore {
     async fn payload(&self, seq: Seq) -> Result<Option<Bytes>, StoreError> {
         let read = move |tree: &sled::Tree| reads::payload(tree, seq);
         self.shared.read(read).await
+    }
+
+    async fn events(
+        &self,
+        messages: Vec<Seq>,
+        most: usize,
+    ) -> Result<Vec<(Message, Bytes)>, StoreError> {
+        let read = move |tree: &sled::Tree| reads::events(tree, &messages, most);
+        self.shared.read_list(read).await
     }
 
     async fn messages(

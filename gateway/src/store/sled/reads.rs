@@ -160,6 +160,27 @@ pub(super) fn payload(tree: &Tree, seq: Seq) -> Result<Option<Bytes>, StoreError
         .transpose()
 }
 
+pub(super) fn events(
+    tree: &Tree,
+    messages: &[Seq],
+    most: usize,
+) -> Result<Vec<(Message, Bytes)>, StoreError> {
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for &seq in messages {
+        let Some(value) = Rows::get(tree, &keys::message(seq))? else {
+            continue;
+        };
+        let message = codec::message(tree, seq, &value)?;
+        bytes += message.payload_len as usize;
+        if bytes > most {
+            break;
+        }
+        events.push((message, codec::payload(tree, seq, &value)?));
+    }
+    Ok(events)
+}
+
 pub(super) fn messages(
     tree: &Tree,
     app: ApplicationId,

@@ -12,7 +12,7 @@ use crate::domain::ManualClock;
 use crate::store::conformance::{self, START, Subject, TTL};
 
 /// Small files, and no refusal on a build machine with a full disk.
-fn config(dir: &Path) -> SledConfig {
+pub(super) fn config(dir: &Path) -> SledConfig {
     SledConfig {
         cache_bytes: 8 << 20,
         min_free_bytes: 1 << 20,
@@ -21,7 +21,7 @@ fn config(dir: &Path) -> SledConfig {
     }
 }
 
-fn open_in(config: SledConfig) -> Result<SledStore, StoreError> {
+pub(super) fn open_in(config: SledConfig) -> Result<SledStore, StoreError> {
     let clock = Arc::new(ManualClock::at(START));
     SledStore::open(config, clock, Arc::new(Metrics::new()))
 }

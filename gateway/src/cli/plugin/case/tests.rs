@@ -2,20 +2,24 @@ use serde_json::json;
 
 use super::*;
 
-fn fault(case: &Value) -> Fault {
+/// The fault of a case, which has a name unless it says otherwise.
+fn fault(mut case: Value) -> Fault {
+    if case.get("expect").is_some() && case.get("name").is_none() {
+        case["name"] = json!("a");
+    }
     parse(case.to_string().as_bytes()).unwrap_err()
 }
 
 fn event_of(event: &Value) -> Event {
-    let case = json!({"event": event, "expect": {"outcome": "pass"}});
+    let case = json!({"name": "a", "event": event, "expect": {"outcome": "pass"}});
     parse(case.to_string().as_bytes()).unwrap().1
 }
 
 #[test]
 fn what_is_left_out_is_as_in_native_tests() {
-    let case = json!({"expect": {"outcome": "pass"}});
+    let case = json!({"name": "a", "expect": {"outcome": "pass"}});
     let (name, event, config, expect) = parse(case.to_string().as_bytes()).unwrap();
-    assert_eq!((name, config), (None, json!({})));
+    assert_eq!((name.as_str(), config), ("a", json!({})));
     assert_eq!(expect.outcome, Outcome::Pass);
     assert_eq!(event.payload, "{}");
     assert_eq!(event.endpoint_id.as_deref(), Some("ep_test"));
@@ -38,7 +42,18 @@ fn a_payload_has_three_spellings() {
 fn every_fault_names_its_place() {
     let pass = json!({"outcome": "pass"});
     for (case, place, problem) in [
-        (json!({}), "", "missing field `expect`"),
+        (json!({"name": "a"}), "", "missing field `expect`"),
+        (json!({}), "", "missing field `name`"),
+        (
+            json!({"config": [], "expect": pass}),
+            "/config",
+            "expected a map",
+        ),
+        (
+            json!({"event": {"headers": {"a": "b"}}, "expect": pass}),
+            "/event/headers",
+            "expected a sequence",
+        ),
         (
             json!({"expect": {"outcome": "sent"}}),
             "/expect/outcome",
@@ -80,11 +95,12 @@ fn every_fault_names_its_place() {
             "the outcome drop has none",
         ),
     ] {
-        let (at, what) = fault(&case);
+        let (at, what) = fault(case.clone());
         assert_eq!(at, place, "{case}: {what}");
         assert!(what.contains(problem), "{case}: {what}");
     }
-    let (at, what) = parse(b"{\"expect\": {\"outcome\": \"pass\"}} x").unwrap_err();
+    let (at, what) =
+        parse(b"{\"name\": \"a\", \"expect\": {\"outcome\": \"pass\"}} x").unwrap_err();
     assert_eq!(at, "");
     assert!(what.contains("trailing characters at line 1"), "{what}");
 }
@@ -100,16 +116,20 @@ fn a_folder_is_read_by_name_and_wholly() {
         CaseError::Empty { .. }
     ));
 
-    let case = r#"{"expect": {"outcome": "pass"}}"#;
+    let case = r#"{"name": "one", "expect": {"outcome": "pass"}}"#;
     for (file, text) in [("b.json", case), ("a.json", case), ("notes.txt", "no case")] {
         fs::write(folder.join(file), text).unwrap();
     }
-    let names: Vec<String> = (read_folder(folder).unwrap().into_iter())
-        .map(|case| case.name)
+    let files: Vec<PathBuf> = (read_folder(folder).unwrap().into_iter())
+        .map(|case| case.path)
         .collect();
-    assert_eq!(names, ["a", "b"]);
+    assert_eq!(files, ["a.json", "b.json"].map(|file| folder.join(file)));
 
-    fs::write(folder.join("c.json"), r#"{"expect": {"outcome": 7}}"#).unwrap();
+    fs::write(
+        folder.join("c.json"),
+        r#"{"name": "one", "expect": {"outcome": 7}}"#,
+    )
+    .unwrap();
     let error = read_folder(folder).unwrap_err().to_string();
     assert!(
         error.contains("c.json is not usable at /expect/outcome: "),

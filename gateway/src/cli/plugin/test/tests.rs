@@ -58,7 +58,7 @@ fn a_config_that_no_gateway_takes_is_a_broken_case() {
     let file = dir.path().join("one.json");
     std::fs::write(
         &file,
-        r#"{"config": {"mode": 7}, "expect": {"outcome": "error"}}"#,
+        r#"{"name": "one", "config": {"mode": 7}, "expect": {"outcome": "error"}}"#,
     )
     .unwrap();
     let cases = case::read_folder(dir.path()).unwrap();

@@ -248,6 +248,7 @@ impl Lane {
             until,
             after,
             limit: limit.max(1),
+            ahead: self.moves(limits),
         })
     }
 
