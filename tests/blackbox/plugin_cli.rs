@@ -163,6 +163,7 @@ async fn the_documents_way_from_nothing_to_a_delivery_works() {
         .env("ENDPOINT", &endpoint)
         .env("CARGO_NET_OFFLINE", "true")
         // Of the tests, not of an author, whose gateway would take them for settings.
+        .env_remove("CARGO_TARGET_DIR")
         .env_remove("HOOKMILL_BIN")
         .env_remove("HOOKMILL_TEST_PLUGINS")
         .env_remove("HOOKMILL_ROUNDS")
@@ -177,10 +178,10 @@ async fn the_documents_way_from_nothing_to_a_delivery_works() {
         .path()
         .join("only-fields/target/plugin/only-fields.wasm");
     let size = std::fs::metadata(&wasm).unwrap().len();
-    assert!((10_000..200_000).contains(&size), "{size} bytes");
+    assert!((10_000..1_000_000).contains(&size), "{size} bytes");
     for words in [
         "target/plugin/only-fields.wasm\nsize ",
-        "imports   hookmill:plugin/types@0.1.0",
+        "imports   hookmill:plugin/log@0.1.0\n          hookmill:plugin/types@0.1.0\n",
         "ok    only the named fields go on (",
         "1 passed, 0 failed",
         "name      only-fields\nversion   sha256:",
@@ -382,7 +383,8 @@ async fn a_plugin_is_inspected_and_measured() {
         .iter()
         .zip(["300 B", "1.0 KiB", "10.0 KiB", "100.0 KiB"])
     {
-        assert!(row.starts_with(size) && row.contains(" us"), "{row}");
+        let has_time = row.contains(" us") || row.contains(" ms");
+        assert!(row.starts_with(size) && has_time, "{row}");
     }
 }
 

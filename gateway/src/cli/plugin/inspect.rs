@@ -48,8 +48,12 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a string never fails.
-        let _ = write!(text, ": {error}");
+        let said = error.to_string();
+        // Some say what led to them in their own words.
+        if !text.ends_with(&said) {
+            // Writing to a string never fails.
+            let _ = write!(text, ": {said}");
+        }
         cause = error.source();
     }
     text
