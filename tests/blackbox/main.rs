@@ -22,6 +22,7 @@ mod net_faults;
 mod operate;
 mod operational;
 mod outcomes;
+mod plugin_cli;
 mod plugins;
 mod policy;
 mod recover;

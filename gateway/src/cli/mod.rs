@@ -3,6 +3,7 @@
 mod backup;
 mod exit;
 mod peer;
+mod plugin;
 mod restore;
 mod send;
 mod serve;
@@ -40,6 +41,9 @@ enum Command {
     /// Look at a store that no gateway has open; write it to a file; make one of a file.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Write, try and upload plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
     /// Print the settings in force, without secrets.
     Config(ServeArgs),
 }
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Store(command) => store::run(&command),
+        Command::Plugin(command) => plugin::run(&command),
         Command::Config(args) => args
             .settings()
             .and_then(|settings| print_settings(&settings)),

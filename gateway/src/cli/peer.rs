@@ -37,13 +37,25 @@ impl Peer {
         headers: &[(&'static str, &str)],
         body: Vec<u8>,
     ) -> Result<String, Failure> {
-        let mut request = self.request(Method::POST, path, body.into())?;
+        self.upload(path, headers, body.into(), |_| ())
+    }
+
+    /// The same; `written` hears how many bytes more were sent.
+    pub(super) fn upload(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+        written: impl FnMut(usize) + Send + Unpin + 'static,
+    ) -> Result<String, Failure> {
+        let mut request = self.request(Method::POST, path, body)?;
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(Failure::other)?;
             request.headers_mut().insert(*name, value);
         }
         block_on(async {
-            let answer = operator::send(request).await.map_err(Failure::other)?;
+            let answer = operator::send_watched(request, written).await;
+            let answer = answer.map_err(Failure::other)?;
             accepted(answer).await?.text().await.map_err(Failure::other)
         })?
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -105,6 +106,17 @@ pub(super) async fn speak(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection is slower than it could be");
     }
+    speak_over(stream, secured).await
+}
+
+/// The same over a stream of any kind.
+pub(super) async fn speak_over<S>(
+    stream: S,
+    secured: Option<(&TlsConnector, ServerName<'static>)>,
+) -> Result<Connection, SendError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let opened = match secured {
         None => Connection::over(stream, false).await,
         Some((tls, name)) => {

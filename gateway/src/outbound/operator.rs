@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_util::io::InspectWriter;
 
 use super::config::TlsConfig;
 use super::connection::{Body, Connection};
@@ -27,9 +28,17 @@ pub(crate) struct Answer {
 }
 
 /// Sends a request with a whole URL over a connection of its own. No deadline: whoever waits can interrupt.
-pub(crate) async fn send(mut request: Request<Bytes>) -> Result<Answer, SendError> {
+pub(crate) async fn send(request: Request<Bytes>) -> Result<Answer, SendError> {
+    send_watched(request, |_| ()).await
+}
+
+/// The same; `written` hears how many bytes more the connection has taken, those of heads and of TLS among them.
+pub(crate) async fn send_watched(
+    mut request: Request<Bytes>,
+    written: impl FnMut(usize) + Send + Unpin + 'static,
+) -> Result<Answer, SendError> {
     let uri = request.uri().clone();
-    let mut connection = dial(&uri).await?;
+    let mut connection = dial(&uri, written).await?;
     if let Connection::Http1(_) = connection {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let host = HeaderValue::from_str(authority).map_err(|error| unusable(error.into()))?;
@@ -51,7 +60,10 @@ pub(crate) async fn send(mut request: Request<Bytes>) -> Result<Answer, SendErro
     })
 }
 
-async fn dial(uri: &Uri) -> Result<Connection, SendError> {
+async fn dial(
+    uri: &Uri,
+    mut written: impl FnMut(usize) + Send + Unpin + 'static,
+) -> Result<Connection, SendError> {
     let host = uri
         .host()
         .ok_or_else(|| unusable("the URL names no host".into()))?;
@@ -61,14 +73,18 @@ async fn dial(uri: &Uri) -> Result<Connection, SendError> {
     let stream = TcpStream::connect((host, port))
         .await
         .map_err(|error| unusable(error.into()))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| unusable(error.into()))?;
+    let stream = InspectWriter::new(stream, move |bytes: &[u8]| written(bytes.len()));
     if !is_secure {
-        return dial::speak(stream, None).await;
+        return dial::speak_over(stream, None).await;
     }
     let tls = tls::client_config(&TlsConfig::default()).map_err(|error| unusable(error.into()))?;
     let tls = TlsConnector::from(Arc::new(tls));
     let name =
         ServerName::try_from(host.to_owned()).map_err(|error| SendError::Tls(error.into()))?;
-    dial::speak(stream, Some((&tls, name))).await
+    dial::speak_over(stream, Some((&tls, name))).await
 }
 
 fn unusable(cause: Box<dyn std::error::Error + Send + Sync>) -> SendError {

@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use super::AdmitError;
-use super::structure::{self, Shape};
+use super::structure::{self, Shape, StructureError};
 
 /// What a plugin may import; a subset will do. The contract's version is part of each name.
 const IMPORTS: [&str; 2] = ["hookmill:plugin/types@0.1.0", "hookmill:plugin/log@0.1.0"];
@@ -30,11 +30,18 @@ pub(super) fn component_of(upload: &Bytes, limit: usize) -> Result<Bytes, AdmitE
     } else {
         return Err(AdmitError::NotWasm);
     };
-    check_world(&component)?;
+    check_world(&world_of(&component)?)?;
     Ok(component)
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, AdmitError> {
+/// What is at the border of a component, by name.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
+}
+
+pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, AdmitError> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
@@ -42,37 +49,40 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, AdmitError> {
         .map_err(|error| AdmitError::NotAPlugin(error.into()))
 }
 
-/// By name only: types are checked where the component is linked.
-fn check_world(component: &[u8]) -> Result<(), AdmitError> {
+/// The outermost imports and exports.
+pub(super) fn world_of(component: &[u8]) -> Result<World, StructureError> {
     let mut depth = 0usize;
-    let mut exported = false;
+    let mut world = World::default();
     for payload in Parser::new(0).parse_all(component) {
-        match payload.map_err(structure::StructureError::from)? {
+        match payload? {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 1 => {
                 for import in imports {
-                    let name = import.map_err(structure::StructureError::from)?.name.name;
-                    if !IMPORTS.contains(&name) {
-                        return Err(AdmitError::Import(name.to_owned()));
-                    }
+                    world.imports.push(import?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 1 => {
                 for export in exports {
-                    let name = export.map_err(structure::StructureError::from)?.name.name;
-                    if name != EXPORT {
-                        return Err(AdmitError::Export(name.to_owned()));
-                    }
-                    exported = true;
+                    world.exports.push(export?.name.name.to_owned());
                 }
             }
             _ => {}
         }
     }
-    if exported {
-        Ok(())
-    } else {
-        Err(AdmitError::NoTransformer)
+    Ok(world)
+}
+
+/// By name only: types are checked where the component is linked.
+fn check_world(world: &World) -> Result<(), AdmitError> {
+    if let Some(import) = (world.imports.iter()).find(|name| !IMPORTS.contains(&name.as_str())) {
+        return Err(AdmitError::Import(import.clone()));
     }
+    if let Some(export) = world.exports.iter().find(|name| *name != EXPORT) {
+        return Err(AdmitError::Export(export.clone()));
+    }
+    if world.exports.is_empty() {
+        return Err(AdmitError::NoTransformer);
+    }
+    Ok(())
 }

@@ -108,6 +108,16 @@ impl Cache {
         blocking(move || write(&path, &code)).await
     }
 
+    /// Bytes of the machine code that is kept of a version.
+    pub(super) async fn code_size(&self, version: Digest) -> Result<u64, SandboxError> {
+        let path = self.code_path(version);
+        blocking(move || {
+            let file = fs::metadata(&path).map_err(|source| failed(&path, source))?;
+            Ok(file.len())
+        })
+        .await
+    }
+
     /// Keeps an upload.
     pub(super) async fn keep_upload(
         &self,

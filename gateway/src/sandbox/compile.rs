@@ -50,6 +50,11 @@ impl CompileQueue {
         }
     }
 
+    /// Bytes that machine code may have.
+    pub(super) fn output_limit(&self) -> usize {
+        self.limits.output_bytes
+    }
+
     /// The machine code of a component. Cancel-safe: a dropped future kills its child.
     pub(super) async fn compile(&self, component: Bytes) -> Result<Vec<u8>, AdmitError> {
         let _place = self

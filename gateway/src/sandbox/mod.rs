@@ -18,6 +18,7 @@ mod engine;
 mod fair;
 mod headers;
 mod host;
+mod inspect;
 mod limits;
 mod manifest;
 mod memo;
@@ -48,6 +49,7 @@ pub use cache::ArtifactDigests;
 pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
 pub use config::{CompileLimits, Compiler, Config, MemoryMode};
 pub use host::{LogLevel, LogLine};
+pub use inspect::{Bound, Form, Inspection, Unit};
 pub use limits::Limits;
 pub use manifest::Manifest;
 pub use result::{

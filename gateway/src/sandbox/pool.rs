@@ -97,6 +97,16 @@ impl Pool {
         self.upload_bytes
     }
 
+    /// Bytes that the machine code of a version may have.
+    pub(super) fn code_limit(&self) -> usize {
+        self.compiles.output_limit()
+    }
+
+    /// Bytes of the machine code of a version that was taken.
+    pub(super) async fn code_size(&self, version: Digest) -> Result<u64, SandboxError> {
+        self.cache.code_size(version).await
+    }
+
     /// Removes a version that nothing refers to any more.
     pub(super) async fn forget(&self, version: Digest) -> Result<(), SandboxError> {
         self.loaded.remove(&version);

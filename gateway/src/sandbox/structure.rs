@@ -3,8 +3,8 @@
 
 use wasmparser::{Operator, Parser, Payload};
 
-/// Bounds of shape. The compile times are of wasmtime 48 on one core of a server.
-#[derive(Debug, Clone, Copy)]
+/// Bounds of shape, or what was found of each. The compile times are of wasmtime 48 on one core of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Loops within loops. Measured: cubic; 500 take 0.15 s, 1,000 take 0.9 s, 5,000 (60 KB) over a minute.
     pub(super) loop_depth: usize,
@@ -29,6 +29,25 @@ impl Shape {
         table_targets: 200_000,
         parts: 32,
     };
+
+    /// Lets everything through, so that it is only counted.
+    pub(super) const ANY: Self = Self {
+        loop_depth: usize::MAX,
+        blocks: usize::MAX,
+        locals: u64::MAX,
+        functions: usize::MAX,
+        table_targets: usize::MAX,
+        parts: usize::MAX,
+    };
+
+    const NONE: Self = Self {
+        loop_depth: 0,
+        blocks: 0,
+        locals: 0,
+        functions: 0,
+        table_targets: 0,
+        parts: 0,
+    };
 }
 
 /// Why a module or component is refused.
@@ -50,47 +69,52 @@ pub enum StructureError {
     Parts(usize),
 }
 
-/// Reads all functions of a module or component, at any depth.
-pub(super) fn check(wasm: &[u8], shape: &Shape) -> Result<(), StructureError> {
-    let (mut functions, mut parts, mut targets) = (0, 0, 0);
+/// Reads all functions of a module or component, at any depth. Answers with what it found, of what is bounded a
+/// function that of the function with most.
+pub(super) fn check(wasm: &[u8], most: &Shape) -> Result<Shape, StructureError> {
+    let mut found = Shape::NONE;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
             Payload::Version { .. } => {
-                parts += 1;
-                if parts > shape.parts {
-                    return Err(StructureError::Parts(shape.parts));
+                found.parts += 1;
+                if found.parts > most.parts {
+                    return Err(StructureError::Parts(most.parts));
                 }
             }
             Payload::CodeSectionEntry(body) => {
-                functions += 1;
-                if functions > shape.functions {
-                    return Err(StructureError::Functions(shape.functions));
+                found.functions += 1;
+                if found.functions > most.functions {
+                    return Err(StructureError::Functions(most.functions));
                 }
-                targets += function(&body, functions, shape)?;
-                if targets > shape.table_targets {
-                    return Err(StructureError::TableTargets(shape.table_targets));
+                let one = function(&body, found.functions, most)?;
+                found.loop_depth = found.loop_depth.max(one.loop_depth);
+                found.blocks = found.blocks.max(one.blocks);
+                found.locals = found.locals.max(one.locals);
+                found.table_targets += one.table_targets;
+                if found.table_targets > most.table_targets {
+                    return Err(StructureError::TableTargets(most.table_targets));
                 }
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Checks one function; answers with its number of `br_table` targets.
+/// Checks one function, and answers with what it has.
 fn function(
     body: &wasmparser::FunctionBody<'_>,
     number: usize,
-    shape: &Shape,
-) -> Result<usize, StructureError> {
-    let mut locals = 0u64;
+    most: &Shape,
+) -> Result<Shape, StructureError> {
+    let mut found = Shape::NONE;
     for group in body.get_locals_reader()? {
-        locals += u64::from(group?.0);
+        found.locals += u64::from(group?.0);
     }
-    if locals > shape.locals {
-        return Err(StructureError::Locals(shape.locals, number));
+    if found.locals > most.locals {
+        return Err(StructureError::Locals(most.locals, number));
     }
-    let (mut blocks, mut loops, mut targets) = (0, 0, 0);
+    let mut loops = 0;
     // Whether each open block is a loop. The parser has refused an `end` too many.
     let mut open: Vec<bool> = Vec::new();
     for operator in body.get_operators_reader()? {
@@ -98,22 +122,23 @@ fn function(
             Operator::Loop { .. } => {
                 open.push(true);
                 loops += 1;
-                blocks += 1;
+                found.blocks += 1;
             }
             Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
                 open.push(false);
-                blocks += 1;
+                found.blocks += 1;
             }
             Operator::End => loops -= usize::from(open.pop() == Some(true)),
-            Operator::BrTable { targets: table } => targets += table.len() as usize,
+            Operator::BrTable { targets } => found.table_targets += targets.len() as usize,
             _ => {}
         }
-        if loops > shape.loop_depth {
-            return Err(StructureError::LoopDepth(shape.loop_depth, number));
+        found.loop_depth = found.loop_depth.max(loops);
+        if loops > most.loop_depth {
+            return Err(StructureError::LoopDepth(most.loop_depth, number));
         }
-        if blocks > shape.blocks {
-            return Err(StructureError::Blocks(shape.blocks, number));
+        if found.blocks > most.blocks {
+            return Err(StructureError::Blocks(most.blocks, number));
         }
     }
-    Ok(targets)
+    Ok(found)
 }

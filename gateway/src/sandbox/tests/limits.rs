@@ -105,8 +105,19 @@ async fn the_wall_bounds_what_the_ticks_do_not() {
 
 #[tokio::test]
 async fn memory_is_bounded_in_both_modes() {
+    // More time, so that on a busy machine too it is the memory that runs out.
+    let limits = Limits {
+        call_ticks: 10_000,
+        chain_ticks: 10_000,
+        ..Limits::default()
+    };
     for memory in [MemoryMode::Pooled, MemoryMode::Fresh] {
-        let room = Room::new(Config { memory, ..config() }).await;
+        let room = Room::new(Config {
+            memory,
+            limits: limits.clone(),
+            ..config()
+        });
+        let room = room.await;
         let (error, deterministic) = room.failure("allocate").await;
         assert_eq!(
             error, "the plugin needs more than 67108864 bytes of memory",
