@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use hookmill_tests::settings::{hookmill_bin, repository};
+use hookmill_tests::settings::{hookmill_bin, newcomers_shell, repository};
 use hookmill_tests::{Gateway, Receiver, Tenant};
 use tokio::process::Command;
 
@@ -26,15 +26,8 @@ fn second_terminal(gateway: &Gateway) -> String {
 #[tokio::test]
 async fn the_readmes_first_message_is_accepted() {
     let gateway = Gateway::start().await;
-    let output = Command::new("sh")
-        .args(["-eu", "-c", &second_terminal(&gateway)])
+    let output = newcomers_shell(&second_terminal(&gateway))
         .env("HOOKMILL_URL", gateway.url())
-        // Of the tests, not of a newcomer, whose gateway would take them for settings.
-        .env_remove("HOOKMILL_BIN")
-        .env_remove("HOOKMILL_TEST_PLUGINS")
-        .env_remove("HOOKMILL_ROUNDS")
-        .env_remove("HOOKMILL_FAULT_TABLE")
-        .stdin(Stdio::null())
         .output()
         .await
         .unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use hookmill_tests::settings::{hookmill_bin, repository, skipped};
+use hookmill_tests::settings::{hookmill_bin, newcomers_shell, repository, skipped};
 use hookmill_tests::{Gateway, Receiver, Tenant, plugins};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -154,21 +154,13 @@ async fn the_documents_way_from_nothing_to_a_delivery_works() {
         programs.display(),
         script_of("docs/plugins.md", "From nothing to a delivery")
     );
-    let output = Command::new("sh")
-        .args(["-eu", "-c", &script])
+    let output = newcomers_shell(&script)
         .current_dir(desk.path())
         .env("HOOKMILL_URL", gateway.url())
         .env("HOOKMILL_TOKEN", gateway.token(gateway.org()).await)
         .env("APP", &tenant.app)
         .env("ENDPOINT", &endpoint)
         .env("CARGO_NET_OFFLINE", "true")
-        // Of the tests, not of an author, whose gateway would take them for settings.
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("HOOKMILL_BIN")
-        .env_remove("HOOKMILL_TEST_PLUGINS")
-        .env_remove("HOOKMILL_ROUNDS")
-        .env_remove("HOOKMILL_FAULT_TABLE")
-        .stdin(Stdio::null())
         .output()
         .await
         .unwrap();

@@ -3,8 +3,10 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rustix::process::{Resource, getrlimit};
+use tokio::process::Command;
 
 /// The value of an environment variable, if it is set and not empty.
 #[expect(
@@ -13,6 +15,23 @@ use rustix::process::{Resource, getrlimit};
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A shell for this script, as a newcomer has it: without what tells the tests something, which a gateway or cargo
+/// would take for settings.
+pub fn newcomers_shell(script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-eu", "-c", script]).stdin(Stdio::null());
+    for name in [
+        "CARGO_TARGET_DIR",
+        "HOOKMILL_BIN",
+        "HOOKMILL_TEST_PLUGINS",
+        "HOOKMILL_ROUNDS",
+        "HOOKMILL_FAULT_TABLE",
+    ] {
+        shell.env_remove(name);
+    }
+    shell
 }
 
 /// The gateway's binary: `HOOKMILL_BIN`, or what `cargo build -p hookmill` left beside the test program.

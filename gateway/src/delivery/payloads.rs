@@ -1,9 +1,9 @@
 //! Messages with their payloads for attempts: from memory while they are new, else from the store. Bounded
 //! twice: bytes of new payloads, and bytes under way, which are asked for before a payload is loaded.
 //!
-//! A new message is kept until all its deliveries have a row, one that a lane read ahead until it takes it. Where there is no room, what was kept long ago makes
-//! some: it waits for a paused or slow receiver, and a later read of it costs nobody else anything. What was kept a
-//! moment ago stays, since it is needed next.
+//! A new message is kept until all its deliveries have a row, one that a lane read ahead until it takes it. Where there
+//! is no room, what was kept long ago makes some: it waits for a paused or slow receiver, and a later read of it costs
+//! nobody else anything. What was kept a moment ago stays, since it is needed next.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -29,8 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Payloads up to here are kept as copies: what arrived lies in the buffer that its connection was read into, which
 /// would be held as a whole: measured with 1 KiB, a gateway that was given a million deliveries took 324 MB, with
-/// copies 205 MB. Chosen: a larger one fills
-/// most of its buffer, and a copy takes microseconds.
+/// copies 205 MB. Chosen: a larger one fills most of its buffer, and a copy takes microseconds.
 const COPIED: usize = 64 << 10;
 
 /// A message and its bytes.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hookmill_plugin::Result;
+use hookmill_plugin::{Error, Result};
 use serde_json::Value;
 
 use crate::Values;
@@ -68,6 +68,14 @@ impl fmt::Display for TemplateError {
 }
 
 impl<'t> Template<'t> {
+    /// Reads the template at this place of a config.
+    ///
+    /// # Errors
+    /// When a place in it is broken; with the place in the config.
+    pub fn at(place: &str, text: &'t str) -> Result<Self> {
+        Self::parse(text).map_err(|error| Error::from(error).context(place))
+    }
+
     /// Reads a template.
     ///
     /// # Errors

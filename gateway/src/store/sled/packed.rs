@@ -143,11 +143,10 @@ pub(super) fn keys_from<const N: usize>(
     from: Key<N>,
 ) -> Result<impl Iterator<Item = Result<Key<N>, StoreError>> + use<N>, StoreError> {
     let first = row_at(tree, &from)?.map_or(from, |(at, _)| at);
-    let last = [prefix, &[0xff; N][prefix.len()..]].concat();
-    let rows = tree.range(first.to_vec()..=last);
+    let end = [prefix, &[0xff; N][prefix.len()..]].concat();
+    let rows = tree.range(first.to_vec()..=end);
     let prefix = prefix.to_vec();
-    let mut next = from;
-    let mut is_first = true;
+    let mut last = None;
     let runs = rows.map(|row| {
         let (at, value) = row.map_err(fault)?;
         decode_row(&at, &value)
@@ -159,10 +158,10 @@ pub(super) fn keys_from<const N: usize>(
     Ok(keys.filter(move |key| {
         let Ok(key) = key else { return true };
         // Seen already, in the row that its own was cut from.
-        let is_new = if is_first { *key >= next } else { *key > next };
+        let is_new = last.map_or(*key >= from, |last| *key > last);
         let fits = is_new && key.starts_with(&prefix);
         if fits {
-            (next, is_first) = (*key, false);
+            last = Some(*key);
         }
         fits
     }))

@@ -184,9 +184,15 @@ impl Group<'_> {
         if self.is_listed(keys::OUTBOX_LIST, seq)? {
             return Ok(true);
         }
-        for (at, row) in self.rows_of(seq)? {
+        let mut waiting = self.turns_of(seq)?;
+        let rows = self.rows_of(seq)?.into_iter();
+        waiting.extend(
+            rows.filter(|(_, row)| !row.state.is_settled())
+                .map(|(at, _)| at),
+        );
+        for at in waiting {
             let endpoint = keys::record(Kind::Endpoint, &at.endpoint.to_string());
-            if !row.state.is_settled() && self.get(&endpoint)?.is_some() {
+            if self.get(&endpoint)?.is_some() {
                 return Ok(true);
             }
         }
@@ -199,9 +205,7 @@ impl Group<'_> {
             let at = keys::read_delivery(&key).ok_or_else(|| damaged("a delivery row"))?;
             Ok((at, codec::open(self, &value)?))
         });
-        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-        rows.extend(self.turns_of(seq)?);
-        Ok(rows)
+        rows.collect()
     }
 
     fn drop_message(&mut self, seq: Seq) -> Result<usize, StoreError> {
@@ -215,12 +219,14 @@ impl Group<'_> {
         }
         self.drop_names(&message)?;
         self.delete(&key[..]);
-        let rows = self.rows_of(seq)?;
-        let mut deleted = 1 + rows.len();
+        let (rows, turns) = (self.rows_of(seq)?, self.turns_of(seq)?);
+        let mut deleted = 1 + rows.len() + turns.len();
+        for at in turns {
+            self.leave_turn(at)?;
+        }
         for (at, row) in rows {
             if let DeliveryState::Parked { due, .. } = row.state {
                 self.delete(&keys::due(at.endpoint, due, seq)[..]);
-                self.leave_turn(at)?;
             }
             if row.shaped {
                 self.drop_shaped(at)?;

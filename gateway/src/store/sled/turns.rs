@@ -4,7 +4,7 @@
 
 use sled::{IVec, Tree};
 
-use super::codec::{DeliveryValue, damaged};
+use super::codec::damaged;
 use super::group::Group;
 use super::keys;
 use super::packed::{self, Key, Packed};
@@ -34,15 +34,11 @@ pub(super) fn says_only_that(row: &DeliveryRow) -> bool {
 }
 
 fn row_of(key: DeliveryKey) -> DeliveryRow {
-    value().with_key(key)
-}
-
-fn value() -> DeliveryValue {
-    DeliveryValue {
+    DeliveryRow {
+        key,
         state: IN_TURN,
         tries: 0,
         resume_due: None,
-        shaped: false,
     }
 }
 
@@ -56,8 +52,8 @@ impl Group<'_> {
         of_messages.insert(self.tree, keys::turn_of(at))
     }
 
-    /// Whether it was waiting.
-    pub(super) fn leave_turn(&mut self, at: DeliveryKey) -> Result<bool, StoreError> {
+    /// Nothing happens to a delivery that does not wait.
+    pub(super) fn leave_turn(&mut self, at: DeliveryKey) -> Result<(), StoreError> {
         let Turns {
             of_lanes,
             of_messages,
@@ -65,10 +61,12 @@ impl Group<'_> {
         // Spares each first attempt a look where nothing waits. After a fault it is not known.
         let none_before = self.tally.of(keys::TURN_OF) == 0 && self.doubtful.is_none();
         if none_before && of_messages.is_untouched() {
-            return Ok(false);
+            return Ok(());
         }
-        let waited = of_messages.remove(self.tree, &keys::turn_of(at))?;
-        Ok(of_lanes.remove(self.tree, &keys::turn(at))? || waited)
+        if of_messages.remove(self.tree, &keys::turn_of(at))? {
+            of_lanes.remove(self.tree, &keys::turn(at))?;
+        }
+        Ok(())
     }
 
     /// Stages the rows of both sets.
@@ -85,13 +83,10 @@ impl Group<'_> {
         }
     }
 
-    /// Deliveries of a message that wait, with what their rows would say.
-    pub(super) fn turns_of(
-        &self,
-        message: Seq,
-    ) -> Result<Vec<(DeliveryKey, DeliveryValue)>, StoreError> {
-        let keys = of_message(self.tree, message)?;
-        keys.map(|row| Ok((row?.key, value()))).collect()
+    /// Deliveries of a message that wait.
+    pub(super) fn turns_of(&self, message: Seq) -> Result<Vec<DeliveryKey>, StoreError> {
+        let rows = of_message(self.tree, message)?;
+        rows.map(|row| Ok(row?.key)).collect()
     }
 }
 
