@@ -90,9 +90,7 @@ fn transform(event: &Event, config: &Config) -> Result<Outcome> {
         payload: &payload,
         missing: &config.missing,
     };
-    let content = Template::parse(&config.content)
-        .map_err(|error| Error::from(error).context("content"))?
-        .render(&values, limits::escape);
+    let content = Template::at("content", &config.content)?.render(&values, limits::escape);
     let embeds = Embeds::new(&values).render(&config.embeds)?;
     if content.trim().is_empty() && embeds.is_empty() {
         // Discord refuses an empty message every time; trying again would not help.

@@ -75,9 +75,10 @@ fn transform(event: &Event, config: &Config) -> Result<Outcome> {
         missing: "",
     };
     let text = |place: &str, template: &str| -> Result<String> {
-        let template = Template::parse(template);
-        let template = template.map_err(|error| Error::from(error).context(place))?;
-        Ok(template.render(&values, as_it_is).trim().to_owned())
+        Ok(Template::at(place, template)?
+            .render(&values, as_it_is)
+            .trim()
+            .to_owned())
     };
 
     let action = match config.action.of(&values) {

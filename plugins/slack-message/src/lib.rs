@@ -66,8 +66,7 @@ fn transform(event: &Event, config: &Config) -> Result<Outcome> {
         missing: &config.missing,
     };
 
-    let template = Template::parse(&config.template)
-        .map_err(|error| Error::from(error).context("template"))?;
+    let template = Template::at("template", &config.template)?;
     let text = template.render(&values, limits::escape);
     if text.trim().is_empty() {
         // Slack refuses an empty message every time; trying again would not help.

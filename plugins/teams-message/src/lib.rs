@@ -111,7 +111,7 @@ struct Card {
 impl Card {
     fn render(config: &Config, values: &Values<'_>) -> Result<Self> {
         let shown = |place: &str, template: &str| {
-            let text = parse(place, template)?.render(values, text::escape);
+            let text = Template::at(place, template)?.render(values, text::escape);
             Ok::<_, Error>(text::cut(&text, MESSAGE_BYTES))
         };
         let fact = |(index, fact): (usize, &Fact)| {
@@ -119,7 +119,7 @@ impl Card {
             Ok((shown(&place, &fact.title)?, shown(&place, &fact.value)?))
         };
         let button = |button: &Button| {
-            let url = parse("button/url", &button.url)?.render(values, as_it_is);
+            let url = Template::at("button/url", &button.url)?.render(values, as_it_is);
             Ok::<_, Error>((shown("button/title", &button.title)?, url))
         };
         let button = config.button.as_ref().map(button).transpose()?;
@@ -175,10 +175,6 @@ impl Card {
             }],
         })
     }
-}
-
-fn parse<'t>(place: &str, template: &'t str) -> Result<Template<'t>> {
-    Template::parse(template).map_err(|error| Error::from(error).context(place))
 }
 
 #[cfg(test)]
