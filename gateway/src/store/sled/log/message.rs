@@ -10,8 +10,8 @@
 //! | the body | by kind |
 //!
 //! A number takes one to nine bytes, and bytes of any length have it before them. The kinds that count here: a page
-//! that is written anew (`NODE`), one key of a page that is set or removed (`LINK`), the beginning of a batch with the
-//! number of its last byte (`BATCH`), the end of a segment (`CAP`).
+//! that is written anew (`NODE`), one key of a page that is set or removed (`LINK`), a page that is no more (`FREE`),
+//! the beginning of a batch with the number of its last byte (`BATCH`), the end of a segment (`CAP`).
 //!
 //! Source: sled 0.34.7, `pagecache/logger.rs` (`MessageHeader`), `pagecache/mod.rs` (`MessageKind`), `serialization.rs`,
 //! `node.rs`.
@@ -21,6 +21,7 @@ use super::Place;
 /// Kinds of messages.
 const CAP: u8 = 2;
 const BATCH: u8 = 3;
+const FREE: u8 = 4;
 const NODE: u8 = 8;
 const LINK: u8 = 10;
 const LAST_KIND: u8 = 11;
@@ -88,6 +89,7 @@ impl<'a> Message<'a> {
             _ if self.page < FIRST_PAGE => None,
             NODE => self.node(body_at),
             LINK => self.link(body_at),
+            FREE => Some(Step::Free(self.page)),
             _ => None,
         }
     }
@@ -134,6 +136,7 @@ pub(super) enum Step {
     Page(u64, Range, Vec<(Vec<u8>, Place)>),
     Set(u64, Vec<u8>, Place),
     Delete(u64, Vec<u8>),
+    Free(u64),
 }
 
 /// The keys that belong to a page: from `lo` to before `hi`, or to the last one if `hi` is empty.
@@ -141,15 +144,18 @@ pub(super) struct Range {
     pub(super) lo: Vec<u8>,
     pub(super) hi: Vec<u8>,
     /// How many bytes of `lo` they have in common.
-    prefix: usize,
+    pub(super) prefix: usize,
 }
 
 impl Range {
     /// The whole of a key without what is in common; none if it can not be one of this range.
     pub(super) fn whole(&self, key: &[u8]) -> Option<Vec<u8>> {
         let whole = [self.lo.get(..self.prefix)?, key].concat();
-        let within = whole >= self.lo && (self.hi.is_empty() || whole < self.hi);
-        within.then_some(whole)
+        self.holds(&whole).then_some(whole)
+    }
+
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
+        key >= &self.lo[..] && (self.hi.is_empty() || key < &self.hi[..])
     }
 }
 

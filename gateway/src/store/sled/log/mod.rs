@@ -3,12 +3,13 @@
 //!
 //! The log is a row of segments (`segment`), each with a header and messages (`message`), every one with a checksum.
 //! A message says what a whole page holds, or what one key of a page is set to. Taken in the order of their numbers
-//! they give the rows (`order`): a page that is written anew says everything about its range of keys. A message that
-//! cannot be read is passed over, and what older ones said of its keys stays; but where the log was being written when
-//! its process ended, it is over, as it is for sled.
+//! they give the pages (`order`), and these the rows (`pages`): a page that is written anew says everything about its
+//! range of keys. A message that cannot be read is passed over, and what older ones said of its keys stays; but where
+//! the log was being written when its process ended, it is over, as it is for sled.
 
 mod message;
 mod order;
+mod pages;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -48,11 +49,11 @@ impl Log {
         };
         let segments = Segments::find(&file, &db)?;
         let Replay {
-            rows, unreadable, ..
+            pages, unreadable, ..
         } = Replay::of(&segments, &file, mark)?;
         Ok(Self {
             file,
-            rows,
+            rows: pages.into_rows(),
             unreadable,
         })
     }

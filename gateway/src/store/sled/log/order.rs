@@ -12,12 +12,11 @@
 //! Source: sled 0.34.7, `pagecache/iterator.rs` (`check_contiguity_in_unstable_tail`, `LogIter`), `segment.rs`,
 //! `snapshot.rs`.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
-use super::Place;
-use super::message::{Message, Range, Step};
+use super::message::{Message, Step};
+use super::pages::Pages;
 use super::segment::{Segment, Segments};
 use crate::store::StoreError;
 use crate::store::sled::keys;
@@ -27,8 +26,7 @@ use crate::store::sled::marker::Mark;
 pub(super) struct Replay<'a> {
     file: &'a File,
     mark: Option<Mark>,
-    pub(super) rows: BTreeMap<Vec<u8>, Place>,
-    pages: HashMap<u64, Range>,
+    pub(super) pages: Pages,
     /// Of a batch that is not complete yet, and the number of its last byte.
     held: Vec<Step>,
     until: Option<u64>,
@@ -45,8 +43,7 @@ impl<'a> Replay<'a> {
         let mut replay = Self {
             file,
             mark,
-            rows: BTreeMap::new(),
-            pages: HashMap::new(),
+            pages: Pages::default(),
             held: Vec::new(),
             until: None,
             unreadable: 0,
@@ -108,7 +105,7 @@ impl<'a> Replay<'a> {
     }
 
     fn number(&self, key: &[u8]) -> Result<u64, StoreError> {
-        let Some(place) = self.rows.get(key) else {
+        let Some(place) = self.pages.row(key) else {
             return Ok(0);
         };
         let value = place.read(self.file)?;
@@ -132,46 +129,7 @@ impl<'a> Replay<'a> {
     fn apply_held(&mut self) {
         self.until = None;
         for step in std::mem::take(&mut self.held) {
-            self.apply(step);
+            self.pages.apply(step);
         }
-    }
-
-    fn apply(&mut self, step: Step) {
-        match step {
-            Step::Page(page, range, rows) => {
-                self.clear(&range);
-                self.rows.extend(rows);
-                self.pages.insert(page, range);
-            }
-            Step::Set(page, key, place) => {
-                if let Some(key) = self.whole_key(page, &key) {
-                    self.rows.insert(key, place);
-                }
-            }
-            Step::Delete(page, key) => {
-                if let Some(key) = self.whole_key(page, &key) {
-                    self.rows.remove(&key);
-                }
-            }
-        }
-    }
-
-    fn clear(&mut self, Range { lo, hi, .. }: &Range) {
-        let end = match &hi[..] {
-            [] => Bound::Unbounded,
-            hi if &lo[..] < hi => Bound::Excluded(hi),
-            // Of a range that can not be there is nothing.
-            _ => return,
-        };
-        let range = self.rows.range::<[u8], _>((Bound::Included(&lo[..]), end));
-        let before: Vec<_> = range.map(|(key, _)| key.clone()).collect();
-        for key in before {
-            self.rows.remove(&key);
-        }
-    }
-
-    /// None if it cannot be a key of this page, or the page is not known: then its last writing was lost.
-    fn whole_key(&self, page: u64, key: &[u8]) -> Option<Vec<u8>> {
-        self.pages.get(&page)?.whole(key)
     }
 }
