@@ -40,9 +40,14 @@ const CHANNELS: u64 = ENDPOINTS / DELIVERIES_OF_A_MESSAGE;
 /// What each backlog is measured with.
 const SAMPLES: usize = 3;
 
-/// CPU time that a gateway at rest may take of a core, over this long. Chosen: two of the kernel's ticks.
+/// CPU time that a gateway at rest may take of a core, so often in a row over this long: one that gets no time on a busy
+/// machine looks as if it rested. Chosen: two of the kernel's ticks, and two seconds together.
 const REST: f64 = 0.04;
 const REST_OVER: Duration = Duration::from_millis(500);
+const RESTS: usize = 4;
+
+/// How long a gateway at rest is watched. Chosen: a tick of the kernel is a thousandth of it.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Chosen: a million rows are written in a minute; a machine that others use takes several.
 const RESTLESS: Duration = Duration::from_secs(900);
@@ -101,8 +106,7 @@ async fn dead(round: &mut Round<'_>) -> Result<(), Failure> {
     waiting.grow_to(LANES, round.start).await?;
     rest(&gateway).await?;
     let began = (gateway.cpu()?, Instant::now());
-    // Chosen: a clock tick of the kernel is then about a five-hundredth.
-    tokio::time::sleep(round.effort.time * 3).await;
+    tokio::time::sleep(IDLE).await;
     let used = gateway.cpu()?.since(began.0).as_secs_f64() / began.1.elapsed().as_secs_f64();
     let name = format!("{} dead endpoints, idle gateway", with_commas(LANES));
     round.report.add(&name, Unit::Core, used);
@@ -175,10 +179,17 @@ fn memory(round: &mut Round<'_>, name: &str, gateway: &Gateway) -> Result<(), Fa
 /// Waits until the gateway has done all that there is to do at present.
 async fn rest(gateway: &Gateway) -> Result<(), Failure> {
     let began = Instant::now();
+    let mut rests = 0;
     while began.elapsed() < RESTLESS {
         let (before, at) = (gateway.cpu()?, Instant::now());
         tokio::time::sleep(REST_OVER).await;
-        if gateway.cpu()?.since(before).as_secs_f64() <= REST * at.elapsed().as_secs_f64() {
+        let used = gateway.cpu()?.since(before).as_secs_f64();
+        rests = if used <= REST * at.elapsed().as_secs_f64() {
+            rests + 1
+        } else {
+            0
+        };
+        if rests == RESTS {
             return Ok(());
         }
     }
