@@ -403,7 +403,8 @@ impl Store for SledStore {
 
     fn writable(&self) -> Result<(), StoreError> {
         self.shared.check_open()?;
-        self.shared.space.check()
+        // The writer looks before each group.
+        self.shared.space.check_if_full()
     }
 
     async fn export(&self) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError> {

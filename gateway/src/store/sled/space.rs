@@ -30,7 +30,18 @@ impl Space {
             full: AtomicBool::new(false),
         };
         space.restore_reserve();
+        // One that cannot be read is told to who asks next.
+        let full = space.free().is_ok_and(|free| free < space.min_free);
+        space.full.store(full, Ordering::Relaxed);
         space
+    }
+
+    /// Refuses while the last look found too little, and then looks again.
+    pub(super) fn check_if_full(&self) -> Result<(), StoreError> {
+        if self.full.load(Ordering::Relaxed) {
+            self.check()?;
+        }
+        Ok(())
     }
 
     /// Refuses while too little is free.
