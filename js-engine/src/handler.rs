@@ -1,6 +1,8 @@
 //! The transformation of an endpoint: `function handler(webhook) { …; return webhook }`, the code in the config of each
 //! call.
 
+use std::mem::ManuallyDrop;
+
 use rquickjs::{Ctx, Object, Value};
 
 use crate::bindings::exports::hookmill::plugin::transformer::{Event, Manifest, Outcome};
@@ -52,7 +54,8 @@ pub(crate) fn transform(ctx: &Ctx<'_>, event: Event, config: &str) -> Result<Out
             })
             .map(|()| Outcome::Pass);
     }
-    let webhook = returned?;
+    // What the instance holds goes with it: freeing each value would only take time.
+    let webhook = ManuallyDrop::new(returned?);
     check_fixed(&event, &config, &webhook).caught(ctx)?;
     outcome(ctx, event, &webhook).caught(ctx)
 }

@@ -7,6 +7,7 @@
 //! It imports the contract's `log` and nothing else: `ambient` answers what JavaScript asks of a machine.
 
 mod ambient;
+mod canonical;
 mod engine;
 mod error;
 mod handler;

@@ -3,6 +3,7 @@
 use rquickjs::{Array, Ctx, Object, Value};
 
 use crate::bindings::hookmill::plugin::types::Header;
+use crate::canonical::is_canonical;
 use crate::error::{Error, Result};
 
 const JSON: &str = "application/json";
@@ -69,8 +70,8 @@ pub(crate) fn is_same(
     before: &[u8],
     after: &[u8],
 ) -> Result<bool> {
-    if before == after {
-        return Ok(true);
+    if before == after || (is_json(content_type) && is_canonical(before)) {
+        return Ok(before == after);
     }
     // Spaces, escapes and the like do not count.
     let value = into_js(ctx, content_type, before)?;

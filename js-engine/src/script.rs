@@ -1,6 +1,8 @@
 //! A plugin's own script: `function transform(event, config)`, which returns `pass()`, `deliver(request)`,
 //! `drop(reason)` or `reject(reason)`.
 
+use std::mem::ManuallyDrop;
+
 use rquickjs::{Ctx, Function, Object, Persistent, Value};
 
 use crate::bindings::exports::hookmill::plugin::transformer::{Event, Manifest, Outcome};
@@ -45,7 +47,8 @@ impl Script {
         let config: Value = ctx.json_parse(config).caught(ctx)?;
         let given = given(ctx, &event).caught(ctx)?;
         let returned = transform.call((given, config)).map_err(Error::from);
-        let returned = returned.and_then(settled).caught(ctx)?;
+        // What the instance holds goes with it: freeing each value would only take time.
+        let returned = ManuallyDrop::new(returned.and_then(settled).caught(ctx)?);
         outcome(ctx, event, &returned).caught(ctx)
     }
 }
