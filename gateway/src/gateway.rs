@@ -23,7 +23,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
-use crate::{server, upkeep};
+use crate::{javascript, server, upkeep};
 
 /// Why a gateway did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -247,11 +247,17 @@ impl Gateway {
 
     /// Delivers until `shutdown`, lets attempts under way finish, and closes the store.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let Parts { store, clock, .. } = self.parts;
+        let Parts {
+            store,
+            clock,
+            sandbox,
+            ..
+        } = self.parts;
+        let preparing = javascript::prepare(Arc::clone(&store), sandbox, shutdown.clone());
         let sweeping = upkeep::run(Arc::clone(&store), clock, shutdown.clone());
         let telling = self.operational.run(shutdown.clone());
         let fan_out = self.fan_out.run(shutdown.clone());
-        let background = async { tokio::join!(sweeping, fan_out, telling) };
+        let background = async { tokio::join!(preparing, sweeping, fan_out, telling) };
         // Delivering that ends by itself ends the others too.
         let delivering = async {
             let ended = self.engine.run(shutdown.clone()).await;

@@ -41,6 +41,7 @@ pub mod domain;
 pub mod events;
 mod gateway;
 pub mod ingest;
+mod javascript;
 pub mod metrics;
 pub mod outbound;
 pub mod sandbox;

@@ -32,3 +32,4 @@ mod sdk_v2;
 mod signing;
 mod ssrf;
 mod store_export;
+mod transformations;

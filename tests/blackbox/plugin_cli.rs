@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+mod javascript;
+
 /// The smallest component: it exports nothing.
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 

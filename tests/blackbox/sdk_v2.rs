@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use hookmill_tests::gateway::random_id;
 use hookmill_tests::{Gateway, Receiver, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use svix2::api::{
     ApplicationCreateOptions, ApplicationListOptions, EndpointListOptions, EventTypeDeleteOptions,
     EventTypeListOptions, MessageAttemptListByEndpointOptions, MessageCreateOptions,
@@ -14,8 +14,8 @@ use svix2::api::{
 use svix2::error::Error;
 use svix2::models::{
     ApplicationIn, ApplicationOut, EndpointHeadersIn, EndpointHeadersPatchIn, EndpointIn,
-    EndpointOut, EndpointSecretRotateIn, EndpointUpsertIn, EventTypeIn, EventTypeUpsertIn,
-    MessageIn, MessageOut, MessageStatus, Ordering,
+    EndpointOut, EndpointSecretRotateIn, EndpointTransformationPatch, EndpointUpsertIn,
+    EventTypeIn, EventTypeUpsertIn, MessageIn, MessageOut, MessageStatus, Ordering,
 };
 
 /// The status of a refusal that the client could read: an error without a readable body is no refusal.
@@ -189,6 +189,47 @@ async fn pages_of_applications() {
         ..ApplicationListOptions::default()
     };
     assert_eq!(refused(svix.application().list(Some(wrong)).await), 422);
+}
+
+#[tokio::test]
+async fn transformations() {
+    let gateway = Gateway::start().await;
+    let svix = gateway.svix2().await;
+    let app = app(&svix).await.id;
+    let receiver = Receiver::start().await;
+    let endpoint = endpoint(&svix, &app, receiver.url()).await.id;
+    let api = svix.endpoint().transformation();
+    let get = || api.get(app.clone(), endpoint.clone());
+    let patch = |body: Value| {
+        // Only so can be said what is left out, null, or set, without the client's own dependency.
+        let patch: EndpointTransformationPatch = serde_json::from_value(body).unwrap();
+        api.patch(app.clone(), endpoint.clone(), patch)
+    };
+    let none = get().await.unwrap();
+    assert_eq!((none.code, none.enabled), (None, Some(false)));
+
+    let code =
+        "function handler(webhook) { webhook.payload.by = webhook.variables.by; return webhook; }";
+    let all = json!({"code": code, "enabled": true, "variables": {"by": "us"}});
+    patch(all).await.unwrap();
+    let set = get().await.unwrap();
+    assert_eq!(set.code.as_deref(), Some(code));
+    assert!(set.enabled == Some(true) && set.updated_at.is_some());
+    assert_eq!(set.variables.unwrap()["by"], "us");
+    send(&svix, &app, 1).await;
+    assert_eq!(
+        receiver.wait_for(1).await[0].json(),
+        json!({"n": 1, "by": "us"})
+    );
+
+    let bad = json!({"code": "function handler("});
+    assert_eq!(refused(patch(bad).await), 422);
+    let cleared = json!({"code": null, "variables": null});
+    patch(cleared).await.unwrap();
+    let left = get().await.unwrap();
+    assert_eq!((left.code, left.enabled), (None, Some(true)));
+    send(&svix, &app, 2).await;
+    assert_eq!(receiver.wait_for(2).await[1].body, r#"{"n":2}"#);
 }
 
 #[tokio::test]

@@ -10,13 +10,14 @@ use crate::cargo::{cargo, output, run as run_command};
 use crate::catalogue;
 use crate::deny::cargo_deny;
 use crate::error::Failure;
+use crate::js_engine;
 use crate::plugins;
 use crate::workspace::Workspace;
 
 type Step = (&'static str, fn(&Workspace) -> Result<(), Failure>);
 
 /// Cheapest first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("plugin contract", contract::check),
     ("plugin catalogue", catalogue::check),
@@ -25,6 +26,7 @@ const STEPS: [Step; 9] = [
     ("clippy", clippy),
     ("clippy for wasm", clippy_for_wasm),
     ("docs", docs),
+    ("javascript engine", js_engine::check),
     ("licences, bans and sources", dependencies),
 ];
 

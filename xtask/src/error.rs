@@ -30,6 +30,15 @@ pub(crate) enum Failure {
         #[source]
         source: Box<Failure>,
     },
+    #[error(
+        "the JavaScript engine is written in C: building it needs a clang that targets wasm32, such as the package `clang` \
+         of Debian"
+    )]
+    NoClang,
+    #[error(
+        "the checked-in JavaScript engine is not what it should be: {0}; `cargo xtask js-engine` builds it"
+    )]
+    EngineChanged(&'static str),
     #[error("failed: {}", .0.join(", "))]
     Checks(Vec<&'static str>),
     #[error(

@@ -1,7 +1,8 @@
 //! The repository's own commands, the same here and in CI: `cargo xtask <command>`.
 //!
 //! They need a Rust toolchain and nothing else, may run cargo and rustup and write under `target/`, and never change a
-//! checked-in file, but that `bench` rewrites its own results and `catalogue` the page that it makes.
+//! checked-in file, but that `bench` rewrites its own results, `catalogue` the page that it makes and `js-engine` the
+//! engine that it builds.
 
 mod audit;
 mod bench;
@@ -11,6 +12,7 @@ mod check;
 mod demo;
 mod deny;
 mod error;
+mod js_engine;
 mod plugins;
 mod test;
 mod workspace;
@@ -47,6 +49,8 @@ enum Command {
     Bench(bench::Options),
     /// Build every plugin to `target/plugins/*.wasm`
     Plugins,
+    /// Build the JavaScript engine that the gateway has inside, or compare it with its sources
+    JsEngine(js_engine::Options),
     /// Build every plugin and write sizes and cases into `plugins/README.md`
     Catalogue,
 }
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
                 println!("{}", plugin.display());
             }
         }),
+        Command::JsEngine(options) => js_engine::run(&workspace, &options),
         Command::Catalogue => catalogue::write(&workspace),
     };
     match done {

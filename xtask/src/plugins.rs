@@ -11,7 +11,7 @@ use crate::cargo::{cargo, output, run};
 use crate::error::Failure;
 use crate::workspace::Workspace;
 
-const WASM: &str = "wasm32-unknown-unknown";
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Where each folder is the package of a plugin.
 const FOLDER: &str = "plugins";

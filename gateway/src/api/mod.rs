@@ -54,6 +54,7 @@ mod sealed;
 mod session;
 mod state;
 mod token;
+mod transformation;
 mod validate;
 
 #[cfg(test)]

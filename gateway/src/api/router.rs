@@ -18,7 +18,7 @@ use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
     event_type, health, message, operational, organization, plugin, plugin_chain, plugin_upload,
-    recover, resend, session,
+    recover, resend, session, transformation,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -157,6 +157,10 @@ fn plugins(routes: &mut Routes) {
     routes.add(
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/plugin-chain",
         get(plugin_chain::get_endpoint).put(plugin_chain::put_endpoint),
+    );
+    routes.add(
+        "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation",
+        get(transformation::get).patch(transformation::patch),
     );
 }
 

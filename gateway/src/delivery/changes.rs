@@ -54,7 +54,7 @@ impl Changes {
                     noted.endpoints.insert(endpoint, app);
                 }
             }
-            Kind::Chain => {
+            Kind::Chain | Kind::Transformation => {
                 let endpoint = change.id.parse::<EndpointId>().ok();
                 noted.chains.insert((app, endpoint));
             }

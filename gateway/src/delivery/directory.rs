@@ -15,10 +15,10 @@ use super::organizations::{OrgView, Organizations};
 use super::scheduler::LaneSpec;
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, OrganizationId,
-    RetryPolicy, Sealed, Seq, Timestamp,
+    RetryPolicy, Sealed, Seq, Timestamp, Transformation,
 };
 use crate::outbound::{Outbound, TargetUrl};
-use crate::sandbox::Step;
+use crate::sandbox::{Script, Step};
 use crate::signing::SigningKey;
 use crate::store::records::{ChainOwner, ChainRecord};
 use crate::store::vault::Vault;
@@ -95,8 +95,11 @@ struct Endpoints;
 
 impl Weighter<ApplicationId, Arc<AppView>> for Endpoints {
     fn weight(&self, _: &ApplicationId, app: &Arc<AppView>) -> u64 {
+        let endpoint = |endpoint: &Arc<EndpointView>| {
+            1 + endpoint.chain.as_ref().map_or(0, ChainView::long_configs)
+        };
         // An application without endpoints is kept too.
-        app.endpoints.len() as u64 + 1
+        1 + app.endpoints.values().map(endpoint).sum::<u64>()
     }
 }
 
@@ -203,9 +206,17 @@ impl Directory {
             .remove(&ChainOwner::Application(id))
             .and_then(|chain| ChainView::of(&chain, id.to_string()));
         let mut endpoints = BTreeMap::new();
+        let mut transformations: HashMap<EndpointId, Transformation> = self
+            .all::<Transformation>(id)
+            .await?
+            .into_iter()
+            .map(|stored| (stored.value.endpoint, stored.value))
+            .collect();
         for stored in self.all::<Endpoint>(id).await? {
-            let chain = chains.remove(&ChainOwner::Endpoint(stored.value.id));
-            endpoints.insert(stored.value.id, Arc::new(self.view(stored, chain)));
+            let id = stored.value.id;
+            let chain = chains.remove(&ChainOwner::Endpoint(id));
+            let chain = ChainView::of_endpoint(&stored, chain, transformations.remove(&id));
+            endpoints.insert(id, Arc::new(self.view(stored, chain)));
         }
         Ok(Some(AppView {
             application: application.value,
@@ -229,7 +240,7 @@ impl Directory {
         }
     }
 
-    fn view(&self, stored: Stored<Endpoint>, chain: Option<Chain>) -> EndpointView {
+    fn view(&self, stored: Stored<Endpoint>, chain: Option<ChainView>) -> EndpointView {
         let endpoint = stored.value;
         let target = self.outbound.judge(&endpoint.url);
         EndpointView {
@@ -237,7 +248,7 @@ impl Directory {
             spec: LaneSpec::of(&endpoint, stored.revision),
             target: target.map_err(|refusal| refusal.to_string()),
             opened: self.open(&endpoint),
-            chain: chain.and_then(|chain| ChainView::of(&chain, endpoint.id.to_string())),
+            chain,
             endpoint,
         }
     }
@@ -291,7 +302,7 @@ fn forget(directory: &Weak<Directory>, change: &Change) {
     }
     let app = match change.kind {
         Kind::Application => change.id.parse(),
-        Kind::Endpoint | Kind::Chain => change.parent.parse(),
+        Kind::Endpoint | Kind::Chain | Kind::Transformation => change.parent.parse(),
         _ => return,
     };
     if let (Ok(app), Some(directory)) = (app, directory.upgrade()) {
@@ -315,20 +326,57 @@ impl Opened {
 impl ChainView {
     /// None for a chain without plugins.
     fn of(chain: &Chain, owner: String) -> Option<Self> {
-        let steps: Arc<[Step]> = chain
-            .entries
-            .iter()
-            .map(|entry| Step {
-                plugin_name: entry.name.as_str().into(),
-                version: entry.version,
-                config: entry.config.to_string().into(),
-                on_failure: entry.on_failure,
-            })
-            .collect();
+        Self::with(owner, chain.revision, steps_of(chain))
+    }
+
+    /// The chain of an endpoint, with its transformation at the end.
+    fn of_endpoint(
+        stored: &Stored<Endpoint>,
+        chain: Option<Chain>,
+        transformation: Option<Transformation>,
+    ) -> Option<Self> {
+        let endpoint = &stored.value;
+        let mut revision = chain.as_ref().map_or(0, |chain| chain.revision);
+        let mut steps = chain.as_ref().map_or_else(Vec::new, steps_of);
+        if let Some(transformation) = &transformation {
+            // Its code sees the endpoint's URL. All three only rise, so their sum never comes back.
+            revision += transformation.revision + stored.revision;
+            steps.extend(transformation.active_code().map(|code| {
+                let script = Script {
+                    code,
+                    variables: transformation.variables.as_ref(),
+                    url: &endpoint.url,
+                    dry_run: false,
+                };
+                script.step()
+            }));
+        }
+        Self::with(endpoint.id.to_string(), revision, steps)
+    }
+
+    fn with(owner: String, revision: u64, steps: Vec<Step>) -> Option<Self> {
         (!steps.is_empty()).then(|| Self {
             owner: owner.into(),
-            revision: chain.revision,
-            steps,
+            revision,
+            steps: steps.into(),
         })
     }
+
+    /// How many endpoints' memory its configs take beyond its own: 4 KiB is about what one has.
+    fn long_configs(&self) -> u64 {
+        let bytes: usize = self.steps.iter().map(|step| step.config.len()).sum();
+        bytes as u64 / 4096
+    }
+}
+
+fn steps_of(chain: &Chain) -> Vec<Step> {
+    let entries = chain.entries.iter();
+    entries
+        .map(|entry| Step {
+            plugin_name: entry.name.as_str().into(),
+            version: entry.version,
+            config: entry.config.to_string().into(),
+            on_failure: entry.on_failure,
+        })
+        .collect()
 }

@@ -3,7 +3,8 @@
 //! An upload is walked through `admit` and `structure` (is it a plugin, and cheap enough to compile), `compile`
 //! (a child process with limits) and `cache` (files), then asked to describe itself. An event is walked through
 //! `memo` (was this done before), `pool` (the code), `turns`, `fair` and `share` (whose turn), `chain` and `run`
-//! (a fresh instance per plugin under `limits`), on threads of its own if it is slow (`aside`).
+//! (a fresh instance per plugin under `limits`), on threads of its own if it is slow (`aside`). JavaScript is run by a
+//! plugin too (`javascript`), which is part of the program; `snapshot` makes it, and plugins of it.
 //!
 //! A guest sees its event, its config and a log, by `host`. It never sees a clock, randomness, a file, the network
 //! or a secret, and nothing of one call is there in the next. What a guest does never panics the gateway.
@@ -19,6 +20,7 @@ mod fair;
 mod headers;
 mod host;
 mod inspect;
+mod javascript;
 mod limits;
 mod manifest;
 mod memo;
@@ -28,6 +30,7 @@ mod result;
 mod run;
 mod schema;
 mod share;
+mod snapshot;
 mod structure;
 mod ticker;
 mod turns;
@@ -50,12 +53,14 @@ pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
 pub use config::{CompileLimits, Compiler, Config, MemoryMode};
 pub use host::{LogLevel, LogLine};
 pub use inspect::{Bound, Form, Inspection, Unit};
+pub use javascript::Script;
 pub use limits::Limits;
 pub use manifest::Manifest;
 pub use result::{
     ChainOutcome, ChainResult, ChainRun, Event, MemoKey, Step, StepOutcome, StepReport,
 };
 pub use schema::{ConfigProblem, SchemaError};
+pub use snapshot::{Project, SnapshotError, plugin_of, started_engine};
 pub use structure::StructureError;
 
 use aside::Aside;
@@ -230,6 +235,11 @@ impl Sandbox {
             Some(key) => self.memo.get_or_run(&key, running).await,
             None => running.await.result,
         }
+    }
+
+    /// Compiles the engine of transformations, unless that was done. Any call of it would, but then would wait for it.
+    pub async fn prepare_javascript(&self) -> Result<(), SandboxError> {
+        self.chains.pool.get(javascript::version()).await.map(drop)
     }
 
     /// The upload that a version is, as it was kept: for a copy of everything.

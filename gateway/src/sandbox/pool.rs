@@ -15,7 +15,7 @@ use super::compile::CompileQueue;
 use super::config::Config;
 use super::host::{self, PluginPre};
 use super::meter::Guest;
-use super::{AdmitError, SandboxError};
+use super::{AdmitError, SandboxError, javascript};
 use crate::domain::Digest;
 
 /// A plugin version in memory, typechecked against the contract.
@@ -90,6 +90,9 @@ impl Pool {
 
     /// An upload as it was kept.
     pub(super) async fn upload(&self, version: Digest) -> Result<Bytes, SandboxError> {
+        if version == javascript::version() {
+            return Ok(Bytes::from_static(javascript::ENGINE));
+        }
         self.cache.upload(version).await
     }
 
@@ -123,7 +126,7 @@ impl Pool {
             Some(component) => component,
             None => {
                 tracing::info!(%version, "compiling a plugin version again");
-                let upload = self.cache.upload(version).await?;
+                let upload = self.upload(version).await?;
                 let component = self.check(upload).await.map_err(SandboxError::refused)?;
                 self.compile(version, component)
                     .await

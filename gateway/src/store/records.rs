@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{IdempotencyRecord, PageRequest, Store, StoreError};
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EventType, Organization, Plugin,
-    PluginVersion, RecoverTask, Seq,
+    PluginVersion, RecoverTask, Seq, Transformation,
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
@@ -41,15 +41,25 @@ pub enum Kind {
     Artifact = 9,
     /// Failed deliveries that are made due again.
     RecoverTask = 10,
+    /// The JavaScript of an endpoint.
+    Transformation = 16,
 }
 
+/// What an endpoint may have one of, under its own identifier.
+pub(crate) const OF_ENDPOINTS: [Kind; 2] = [Kind::Chain, Kind::Transformation];
+
 impl Kind {
-    /// Kinds whose records go when a record of this kind, their parent, is removed. (An endpoint's chain
-    /// has the application as parent; it goes by its identifier, which is the endpoint's.)
+    /// Kinds whose records go when a record of this kind, their parent, is removed. (What an endpoint has, see
+    /// [`OF_ENDPOINTS`], has the application as parent; it goes by its identifier, which is the endpoint's.)
     pub(crate) fn children(self) -> &'static [Kind] {
         match self {
             Kind::Organization => &[Kind::Application, Kind::EventType, Kind::Plugin],
-            Kind::Application => &[Kind::Endpoint, Kind::Chain, Kind::Plugin],
+            Kind::Application => &[
+                Kind::Endpoint,
+                Kind::Chain,
+                Kind::Transformation,
+                Kind::Plugin,
+            ],
             Kind::Plugin => &[Kind::PluginVersion],
             Kind::Endpoint
             | Kind::EventType
@@ -57,7 +67,8 @@ impl Kind {
             | Kind::Chain
             | Kind::DeniedToken
             | Kind::Artifact
-            | Kind::RecoverTask => &[],
+            | Kind::RecoverTask
+            | Kind::Transformation => &[],
         }
     }
 
@@ -90,6 +101,7 @@ impl fmt::Display for Kind {
             Kind::DeniedToken => "denied token",
             Kind::Artifact => "compiled plugin",
             Kind::RecoverTask => "recovery",
+            Kind::Transformation => "transformation",
         })
     }
 }
@@ -384,6 +396,23 @@ impl Resource for RecoverTask {
 
     fn record_uid(&self) -> Option<String> {
         Some(self.endpoint.to_string())
+    }
+}
+
+/// Its identifier is the endpoint's.
+impl Resource for Transformation {
+    const KIND: Kind = Kind::Transformation;
+
+    fn record_id(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    fn record_parent(&self) -> String {
+        self.app.to_string()
+    }
+
+    fn record_uid(&self) -> Option<String> {
+        None
     }
 }
 

@@ -1,4 +1,5 @@
-//! `hookmill plugin build`: cargo, with the settings that make a plugin small, and without what only tools read.
+//! `hookmill plugin build`: cargo, with the settings that make a plugin small, and without what only tools read; or the
+//! JavaScript engine with a script in it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use wasmparser::{BinaryReaderError, Parser, Payload};
 use super::Failure;
 use super::figures::bytes;
 use super::inspect::{listed, with_causes};
+use super::javascript;
 use super::local::{self, Local, Rules};
 use crate::cli::peer::block_on;
 
@@ -33,7 +35,7 @@ const CONTRACT: &str = "component-type";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BuildArgs {
-    /// The project; its `Cargo.toml` lies there.
+    /// The project; its `Cargo.toml` or `plugin.json` lies there.
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
     #[command(flatten)]
@@ -62,22 +64,22 @@ struct Package {
 }
 
 pub(super) fn run(args: &BuildArgs) -> Result<(), Failure> {
-    let manifest = args.dir.join("Cargo.toml");
-    let name = package_of(&manifest)?;
     let rules = args.rules.read()?;
-    add_target(&args.dir)?;
-    let built = build(&args.dir, &manifest)?;
-    let wasm = local::read(&built)?;
-    let small = strip(&wasm).map_err(Failure::other)?;
-    let finished = finished(&built, &name);
-    write(&finished, &small)?;
+    let manifest = args.dir.join("Cargo.toml");
+    let made = if javascript::is_project(&args.dir) && !manifest.is_file() {
+        from_javascript(&args.dir)?
+    } else {
+        from_rust(&args.dir, &manifest)?
+    };
+    write(&made.file, &made.module)?;
 
-    println!("{}", shown(&finished).display());
+    println!("{}", shown(&made.file).display());
     println!(
-        "size      {} ({} before it was stripped)",
-        bytes(small.len() as u64),
-        bytes(wasm.len() as u64)
+        "size      {} ({})",
+        bytes(made.module.len() as u64),
+        made.note
     );
+    let small = made.module;
     let inspection = block_on(async { Local::open(rules)?.inspect(small.into()).await })??;
     println!("imports   {}", listed(&inspection.imports));
     match &inspection.refusal {
@@ -87,6 +89,38 @@ pub(super) fn run(args: &BuildArgs) -> Result<(), Failure> {
             with_causes(refusal)
         ))),
     }
+}
+
+/// A plugin that is about to be written.
+struct Made {
+    file: PathBuf,
+    module: Vec<u8>,
+    /// What there is to say of its size.
+    note: String,
+}
+
+fn from_javascript(dir: &Path) -> Result<Made, Failure> {
+    let (name, module) = javascript::build(dir)?;
+    Ok(Made {
+        file: finished(
+            &dir.canonicalize().map_err(Failure::other)?.join("target"),
+            &name,
+        ),
+        module,
+        note: "with the JavaScript engine".to_owned(),
+    })
+}
+
+fn from_rust(dir: &Path, manifest: &Path) -> Result<Made, Failure> {
+    let name = package_of(manifest)?;
+    add_target(dir)?;
+    let built = build(dir, manifest)?;
+    let wasm = local::read(&built)?;
+    Ok(Made {
+        file: finished(target_of(&built), &name),
+        module: strip(&wasm).map_err(Failure::other)?,
+        note: format!("{} before it was stripped", bytes(wasm.len() as u64)),
+    })
 }
 
 fn package_of(manifest: &Path) -> Result<String, Failure> {
@@ -174,7 +208,7 @@ fn module_in(line: &str, manifest: &Path) -> Option<PathBuf> {
 }
 
 /// A module without names, producers and whatever else only tools read.
-fn strip(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
@@ -195,14 +229,17 @@ fn strip(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     Ok(module.finish())
 }
 
-/// `target/plugin/NAME.wasm`, where cargo's own `target` is.
-fn finished(built: &Path, name: &str) -> PathBuf {
-    // Cargo's is `target/wasm32-unknown-unknown/release/NAME.wasm`.
-    let target = built.ancestors().nth(3).unwrap_or(Path::new("target"));
+/// The target directory in which cargo put `wasm32-unknown-unknown/release/NAME.wasm`.
+fn target_of(built: &Path) -> &Path {
+    built.ancestors().nth(3).unwrap_or(Path::new("target"))
+}
+
+/// `target/plugin/NAME.wasm`.
+fn finished(target: &Path, name: &str) -> PathBuf {
     target.join("plugin").join(format!("{name}.wasm"))
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let written = path
         .parent()
         .map_or(Ok(()), std::fs::create_dir_all)
@@ -273,7 +310,7 @@ mod tests {
     fn the_finished_file_lies_in_the_target_directory() {
         let built = Path::new("/w/target/wasm32-unknown-unknown/release/only_main.wasm");
         assert_eq!(
-            finished(built, "only-main"),
+            finished(target_of(built), "only-main"),
             Path::new("/w/target/plugin/only-main.wasm")
         );
     }

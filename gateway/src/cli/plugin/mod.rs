@@ -5,8 +5,10 @@ mod answer;
 mod bench;
 mod build;
 mod case;
+mod engine;
 mod figures;
 mod inspect;
+mod javascript;
 mod local;
 mod new;
 mod paint;
@@ -31,6 +33,9 @@ pub(super) enum PluginCommand {
     Inspect(inspect::InspectArgs),
     /// Upload a plugin to a running gateway.
     Push(push::PushArgs),
+    /// Start the JavaScript engine, for the repository's own build of it.
+    #[command(hide = true)]
+    StartJsEngine(engine::EngineArgs),
 }
 
 pub(super) fn run(command: &PluginCommand) -> Result<(), Failure> {
@@ -41,5 +46,6 @@ pub(super) fn run(command: &PluginCommand) -> Result<(), Failure> {
         PluginCommand::Bench(args) => bench::run(args),
         PluginCommand::Inspect(args) => inspect::run(args),
         PluginCommand::Push(args) => push::run(args),
+        PluginCommand::StartJsEngine(args) => engine::run(args),
     }
 }

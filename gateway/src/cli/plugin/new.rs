@@ -41,10 +41,10 @@ enum Language {
 }
 
 pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
-    if args.lang != Language::Rust {
+    if args.lang == Language::C {
         let name = args.lang.to_possible_value();
         return Err(Failure::Refused(format!(
-            "projects in {} are not offered yet; --lang rust is",
+            "projects in {} are not offered yet; --lang rust and --lang javascript are",
             name.as_ref()
                 .map_or("this language", |name| name.get_name())
         )));
@@ -52,16 +52,25 @@ pub(super) fn run(args: &NewArgs) -> Result<(), Failure> {
     check(&args.name)?;
     let dir = Path::new(&args.name);
     fs::create_dir(dir).map_err(|error| not_made(dir, &error))?;
-    write_project(dir, &args.name)?;
+    let language = match args.lang {
+        Language::Javascript => {
+            write_script(dir, &args.name)?;
+            "JavaScript"
+        }
+        Language::Rust | Language::C => {
+            write_project(dir, &args.name)?;
+            "Rust"
+        }
+    };
     println!(
-        "{name}: a plugin in Rust\n\n  cd {name}\n  hookmill plugin build\n  hookmill plugin test target/plugin/{name}.wasm",
+        "{name}: a plugin in {language}\n\n  cd {name}\n  hookmill plugin build\n  hookmill plugin test target/plugin/{name}.wasm",
         name = args.name
     );
     Ok(())
 }
 
 /// A plugin's name that is one of a package too.
-fn check(name: &str) -> Result<(), Failure> {
+pub(super) fn check(name: &str) -> Result<(), Failure> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     let is_name = (1..=64).contains(&name.len())
@@ -100,6 +109,26 @@ fn write_project(dir: &Path, name: &str) -> Result<(), Failure> {
     let sdk = dir.join("hookmill-plugin");
     for (path, content) in sdk::files().map_err(Failure::other)? {
         write(&sdk.join(path), &content)?;
+    }
+    Ok(())
+}
+
+fn write_script(dir: &Path, name: &str) -> Result<(), Failure> {
+    let manifest = include_str!("templates/javascript/plugin.json").replace("NAME", name);
+    for (path, text) in [
+        ("plugin.json", manifest.as_str()),
+        ("plugin.js", include_str!("templates/javascript/plugin.js")),
+        (".gitignore", include_str!("templates/rust/gitignore")),
+        (
+            "cases/only-the-named-fields.json",
+            include_str!("templates/rust/case.json"),
+        ),
+        (
+            "cases/none-of-the-fields.json",
+            include_str!("templates/javascript/dropped.json"),
+        ),
+    ] {
+        write(&dir.join(path), text.as_bytes())?;
     }
     Ok(())
 }
@@ -157,9 +186,9 @@ mod tests {
     fn languages_to_come_say_so() {
         let args = NewArgs {
             name: "a".to_owned(),
-            lang: Language::Javascript,
+            lang: Language::C,
         };
         let error = run(&args).unwrap_err().to_string();
-        assert!(error.contains("javascript are not offered yet"), "{error}");
+        assert!(error.contains("in c are not offered yet"), "{error}");
     }
 }

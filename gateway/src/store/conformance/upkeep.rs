@@ -163,6 +163,7 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         chain(app.to_string(), app),
         chain(other.to_string(), other),
         chain(lane.to_string(), app),
+        record(Kind::Transformation, &app.to_string(), &lane.to_string()),
         record(Kind::Plugin, &app.to_string(), &plugin),
         record(Kind::PluginVersion, &plugin, "version"),
         record(Kind::Plugin, "org", "kept"),
@@ -210,6 +211,7 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         (Kind::Endpoint, lane.to_string(), false),
         (Kind::Chain, app.to_string(), false),
         (Kind::Chain, lane.to_string(), false),
+        (Kind::Transformation, lane.to_string(), false),
         (Kind::Plugin, plugin.clone(), false),
         (Kind::PluginVersion, "version".into(), false),
         (Kind::Chain, other.to_string(), true),
@@ -218,10 +220,10 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         let found = store.record_by_id(kind, &id).await.unwrap();
         assert_eq!(found.is_some(), kept, "{kind} {id}");
     }
-    // The removed application and all five that went with it were shown.
+    // The removed application and all six that went with it were shown.
     assert_eq!(
         seen.lock().iter().filter(|change| change.removed).count(),
-        6
+        7
     );
 }
 

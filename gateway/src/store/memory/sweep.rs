@@ -2,6 +2,7 @@
 
 use super::Kept;
 use crate::domain::{ApplicationId, DeliveryKey, EndpointId, Seq, Timestamp};
+use crate::store::records::OF_ENDPOINTS;
 use crate::store::{Change, Kind, PageRequest, Write};
 
 impl Kept {
@@ -49,10 +50,10 @@ impl Kept {
         let mut belongings: Vec<(Kind, String)> = Vec::new();
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint);
+            let had = OF_ENDPOINTS.into_iter();
             belongings.extend(
-                self.records
-                    .by_id(Kind::Chain, id)
-                    .map(|chain| (Kind::Chain, chain.id)),
+                had.filter_map(|kind| self.records.by_id(kind, id))
+                    .map(|record| (record.kind, record.id)),
             );
         }
         for (child, parent) in kind.children_of(id) {

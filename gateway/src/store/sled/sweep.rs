@@ -9,6 +9,7 @@ use super::{keys, records, runs, turns};
 use crate::domain::{
     ApplicationId, DeliveryKey, DeliveryState, EndpointId, Message, Seq, Timestamp,
 };
+use crate::store::records::OF_ENDPOINTS;
 use crate::store::{Kind, StoreError};
 
 /// Rows of one step. Chosen: some 20 us each, so a step holds the writer for little more than its sync.
@@ -74,7 +75,9 @@ impl Group<'_> {
         }
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint, limit)?;
-            deleted += usize::from(self.remove(Kind::Chain, id)?.is_some());
+            for kind in OF_ENDPOINTS {
+                deleted += usize::from(self.remove(kind, id)?.is_some());
+            }
         }
         for (child, parent) in kind.children_of(id) {
             let left = limit.saturating_sub(deleted);
