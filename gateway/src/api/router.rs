@@ -149,6 +149,10 @@ fn plugins(routes: &mut Routes) {
         let one = format!("{of}/plugin/{{plugin_id}}");
         routes.add(&one, get(plugin::get).delete(plugin::delete));
         routes.add(&format!("{one}/version"), get(plugin::versions));
+        routes.add(
+            &format!("{one}/version/{{version}}/stats"),
+            get(plugin::stats),
+        );
     }
     routes.add(
         "/api/v1/app/{app_id}/plugin-chain",

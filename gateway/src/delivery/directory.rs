@@ -12,10 +12,11 @@ use quick_cache::sync::Cache;
 
 use super::changes::Changes;
 use super::organizations::{OrgView, Organizations};
+use super::plugin_stats::{PluginStats, VersionFigures, VersionStats};
 use super::scheduler::LaneSpec;
 use crate::domain::{
-    Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, OrganizationId,
-    RetryPolicy, Sealed, Seq, Timestamp,
+    Application, ApplicationId, Chain, Digest, Endpoint, EndpointId, EndpointSecret,
+    OrganizationId, PluginId, RetryPolicy, Sealed, Seq, Timestamp,
 };
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Step;
@@ -74,6 +75,8 @@ pub(crate) struct ChainView {
     pub(crate) owner: Arc<str>,
     pub(crate) revision: u64,
     pub(crate) steps: Arc<[Step]>,
+    /// Where the calls of each step are noted.
+    pub(super) stats: Vec<Arc<VersionStats>>,
 }
 
 /// Every application in use.
@@ -86,6 +89,7 @@ pub(crate) struct Directory {
     /// Raised by each change, so that what was loaded before it is not kept after it.
     generations: Box<[AtomicU64]>,
     organizations: Organizations,
+    stats: PluginStats,
     /// Of endpoints whose organization has no policy either.
     retry: RetryPolicy,
 }
@@ -113,6 +117,7 @@ impl Directory {
         let apps = usize::try_from(endpoints / 2).unwrap_or(usize::MAX);
         let directory = Arc::new(Self {
             organizations: Organizations::new(Arc::clone(&store)),
+            stats: PluginStats::default(),
             retry,
             store: Arc::clone(&store),
             vault,
@@ -170,6 +175,11 @@ impl Directory {
         self.organizations.get(id).await
     }
 
+    /// What a plugin version did since the start.
+    pub(super) fn plugin_figures(&self, plugin: PluginId, version: Digest) -> VersionFigures {
+        self.stats.figures(plugin, version)
+    }
+
     /// The policy where nothing is known of endpoint and organization.
     pub(crate) fn gateway_policy(&self) -> &RetryPolicy {
         &self.retry
@@ -201,7 +211,7 @@ impl Directory {
             .collect();
         let chain = chains
             .remove(&ChainOwner::Application(id))
-            .and_then(|chain| ChainView::of(&chain, id.to_string()));
+            .and_then(|chain| ChainView::of(&chain, id.to_string(), &self.stats));
         let mut endpoints = BTreeMap::new();
         for stored in self.all::<Endpoint>(id).await? {
             let chain = chains.remove(&ChainOwner::Endpoint(stored.value.id));
@@ -237,7 +247,8 @@ impl Directory {
             spec: LaneSpec::of(&endpoint, stored.revision),
             target: target.map_err(|refusal| refusal.to_string()),
             opened: self.open(&endpoint),
-            chain: chain.and_then(|chain| ChainView::of(&chain, endpoint.id.to_string())),
+            chain: chain
+                .and_then(|chain| ChainView::of(&chain, endpoint.id.to_string(), &self.stats)),
             endpoint,
         }
     }
@@ -314,7 +325,7 @@ impl Opened {
 
 impl ChainView {
     /// None for a chain without plugins.
-    fn of(chain: &Chain, owner: String) -> Option<Self> {
+    fn of(chain: &Chain, owner: String, stats: &PluginStats) -> Option<Self> {
         let steps: Arc<[Step]> = chain
             .entries
             .iter()
@@ -329,6 +340,9 @@ impl ChainView {
             owner: owner.into(),
             revision: chain.revision,
             steps,
+            stats: (chain.entries.iter())
+                .map(|entry| stats.of(entry.plugin, entry.version))
+                .collect(),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
 //!   changes about them
 //! - `circuits`: whose receivers are spared at present
+//! - `plugin_stats`: what each plugin version did
 //! - `pending`: how many deliveries of each organization are unfinished
 //! - `recovery`, `opening`, `engine`: start and end
 //! - [`Deliveries`], `recover`: what a person can ask for
@@ -31,6 +32,7 @@ mod organizations;
 mod outcome;
 mod payloads;
 mod pending;
+mod plugin_stats;
 mod record;
 mod recover;
 mod recovery;
@@ -55,5 +57,6 @@ pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
 pub(crate) use pending::{OneMore, Pending};
+pub use plugin_stats::VersionFigures;
 pub use resend::{Deliveries, ResendError};
 pub use scheduler::OpenCircuit;

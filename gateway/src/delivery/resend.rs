@@ -8,8 +8,11 @@ use super::circuits::Circuits;
 use super::directory::Directory;
 use super::lanes::Leased;
 use super::pending::Pending;
+use super::plugin_stats::VersionFigures;
 use super::scheduler::{Input, OpenCircuit};
-use crate::domain::{DeliveryKey, EndpointId, Message, OrganizationId, RecoverTask};
+use crate::domain::{
+    DeliveryKey, Digest, EndpointId, Message, OrganizationId, PluginId, RecoverTask,
+};
 use crate::store::{IdempotencyRecord, Kind, Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
@@ -40,6 +43,11 @@ impl Deliveries {
     /// How an endpoint's circuit stands; none: closed.
     pub fn circuit(&self, endpoint: EndpointId) -> Option<OpenCircuit> {
         self.circuits.get(endpoint)
+    }
+
+    /// What a plugin version did in deliveries since the gateway's start; all zero if it was not called.
+    pub fn plugin_figures(&self, plugin: PluginId, version: Digest) -> VersionFigures {
+        self.directory.plugin_figures(plugin, version)
     }
 
     /// Has what failed at an endpoint made due again, in the background. When this answers, the task is on disk,

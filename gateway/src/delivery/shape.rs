@@ -2,12 +2,14 @@
 //! kept by the sandbox per message and revision, so the deliveries of one message share the application's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::directory::{AppView, ChainView, EndpointView};
 use super::payloads::Event;
 use crate::domain::{Attempt, EndpointId, PluginReport};
+use crate::metrics::Metrics;
 use crate::sandbox::{self, ChainOutcome, ChainResult, ChainRun, MemoKey, Sandbox};
 use crate::store::Shaped;
 
@@ -49,7 +51,7 @@ pub(super) struct ToSend {
 
 /// Runs the chains as they stand.
 pub(super) async fn shape(
-    sandbox: &Sandbox,
+    (sandbox, metrics): (&Sandbox, &Metrics),
     app: &AppView,
     endpoint: &EndpointView,
     event: &Event,
@@ -70,10 +72,21 @@ pub(super) async fn shape(
         let revision = chain.revision | below << 32;
         below = chain.revision;
         let run = chain_run(app, chain, of, event, send, revision);
-        let result = sandbox.run_chain(run).await;
+        let result = sandbox
+            .run_chain_noting(run, |result| note(chain, metrics, result))
+            .await;
         shape.take(chain, result);
     }
     shape
+}
+
+/// Counts the calls that were made.
+fn note(chain: &ChainView, metrics: &Metrics, result: &ChainResult) {
+    for (report, stats) in result.steps.iter().zip(&chain.stats) {
+        stats.note(report);
+        let took = Duration::from_micros(report.micros);
+        metrics.plugin_called(report.outcome.as_str(), took);
+    }
 }
 
 /// Whether an attempt ended in a plugin, before anything was sent.
@@ -193,15 +206,6 @@ fn chain_run(
             payload: send.payload.clone(),
         },
     }
-}
-
-/// Its outcome as metrics name it: from a fixed set.
-pub(super) fn outcome_label(report: &PluginReport) -> &'static str {
-    const OUTCOMES: [&str; 6] = ["pass", "deliver", "drop", "reject", "trap", "limit"];
-    OUTCOMES
-        .into_iter()
-        .find(|name| report.outcome == *name)
-        .unwrap_or(ERROR)
 }
 
 fn is_failure(report: &PluginReport) -> bool {

@@ -18,7 +18,7 @@ use super::record::{Job, last_attempt};
 use super::request;
 use super::scheduler::{Feedback, Input, Item, Start, UNKNOWN_BYTES};
 use super::settle::{Ended, jitter, settle};
-use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
+use super::shape::{Shape, ShapeOutcome, ToSend, shape};
 use super::told::tell;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
@@ -247,12 +247,8 @@ impl Worker {
                 });
             }
         }
-        let shape = shape(&self.sandbox, app, endpoint, event).await;
-        for report in &shape.plugins {
-            let took = Duration::from_micros(report.micros);
-            self.metrics.plugin_called(outcome_label(report), took);
-        }
-        Ok(shape)
+        let with = (self.sandbox.as_ref(), self.metrics.as_ref());
+        Ok(shape(with, app, endpoint, event).await)
     }
 
     /// The plugins that made what is sent once more, without what they logged then.
