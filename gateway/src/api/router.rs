@@ -17,8 +17,8 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, operational, organization, plugin, plugin_chain, plugin_upload,
-    recover, resend, session,
+    event_type, health, message, operational, organization, plugin, plugin_chain,
+    plugin_suspension, plugin_upload, recover, resend, session,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -161,6 +161,24 @@ fn plugins(routes: &mut Routes) {
     routes.add(
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/plugin-chain",
         get(plugin_chain::get_endpoint).put(plugin_chain::put_endpoint),
+    );
+    let chain = "/api/v1/app/{app_id}/plugin-chain";
+    routes.add(
+        &format!("{chain}/suspensions"),
+        get(plugin_suspension::of_application),
+    );
+    routes.add(
+        &format!("{chain}/resume"),
+        post(plugin_suspension::resume_application),
+    );
+    let chain = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/plugin-chain";
+    routes.add(
+        &format!("{chain}/suspensions"),
+        get(plugin_suspension::of_endpoint),
+    );
+    routes.add(
+        &format!("{chain}/resume"),
+        post(plugin_suspension::resume_endpoint),
     );
 }
 

@@ -12,16 +12,17 @@ use quick_cache::sync::Cache;
 
 use super::changes::Changes;
 use super::organizations::{OrgView, Organizations};
-use super::plugin_stats::{PluginStats, VersionFigures, VersionStats};
+use super::plan::Plan;
+use super::plugin_stats::{PluginStats, VersionFigures};
 use super::scheduler::LaneSpec;
 use crate::domain::{
     Application, ApplicationId, Chain, Digest, Endpoint, EndpointId, EndpointSecret,
-    OrganizationId, PluginId, RetryPolicy, Sealed, Seq, Timestamp,
+    OrganizationId, PluginId, RetryPolicy, Sealed, Seq, Suspension, Timestamp,
 };
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::Step;
 use crate::signing::SigningKey;
-use crate::store::records::{ChainOwner, ChainRecord};
+use crate::store::records::{ChainOwner, ChainRecord, SuspensionRecord};
 use crate::store::vault::Vault;
 use crate::store::{Change, Kind, PageRequest, Resource, Store, StoreError, Stored};
 
@@ -75,8 +76,8 @@ pub(crate) struct ChainView {
     pub(crate) owner: Arc<str>,
     pub(crate) revision: u64,
     pub(crate) steps: Arc<[Step]>,
-    /// Where the calls of each step are noted.
-    pub(super) stats: Vec<Arc<VersionStats>>,
+    /// What the steps are of the whole chain.
+    pub(super) plan: Plan,
 }
 
 /// Every application in use.
@@ -209,12 +210,22 @@ impl Directory {
             .into_iter()
             .map(|stored| (stored.value.owner, stored.value.chain))
             .collect();
-        let chain = chains
-            .remove(&ChainOwner::Application(id))
-            .and_then(|chain| ChainView::of(&chain, id.to_string(), &self.stats));
+        let suspended: HashMap<ChainOwner, Vec<Suspension>> = self
+            .all::<SuspensionRecord>(id)
+            .await?
+            .into_iter()
+            .map(|stored| (stored.value.owner, stored.value.suspended))
+            .collect();
+        let mut view = |owner| {
+            let chain = chains.remove(&owner)?;
+            let suspended = suspended.get(&owner).map_or(&[][..], Vec::as_slice);
+            let plan = Plan::of(&chain, suspended, &self.stats);
+            ChainView::of(&chain, owner.to_string(), plan)
+        };
+        let chain = view(ChainOwner::Application(id));
         let mut endpoints = BTreeMap::new();
         for stored in self.all::<Endpoint>(id).await? {
-            let chain = chains.remove(&ChainOwner::Endpoint(stored.value.id));
+            let chain = view(ChainOwner::Endpoint(stored.value.id));
             endpoints.insert(stored.value.id, Arc::new(self.view(stored, chain)));
         }
         Ok(Some(AppView {
@@ -239,7 +250,7 @@ impl Directory {
         }
     }
 
-    fn view(&self, stored: Stored<Endpoint>, chain: Option<Chain>) -> EndpointView {
+    fn view(&self, stored: Stored<Endpoint>, chain: Option<ChainView>) -> EndpointView {
         let endpoint = stored.value;
         let target = self.outbound.judge(&endpoint.url);
         EndpointView {
@@ -247,8 +258,7 @@ impl Directory {
             spec: LaneSpec::of(&endpoint, stored.revision),
             target: target.map_err(|refusal| refusal.to_string()),
             opened: self.open(&endpoint),
-            chain: chain
-                .and_then(|chain| ChainView::of(&chain, endpoint.id.to_string(), &self.stats)),
+            chain,
             endpoint,
         }
     }
@@ -302,7 +312,7 @@ fn forget(directory: &Weak<Directory>, change: &Change) {
     }
     let app = match change.kind {
         Kind::Application => change.id.parse(),
-        Kind::Endpoint | Kind::Chain => change.parent.parse(),
+        Kind::Endpoint | Kind::Chain | Kind::Suspension => change.parent.parse(),
         _ => return,
     };
     if let (Ok(app), Some(directory)) = (app, directory.upgrade()) {
@@ -325,24 +335,24 @@ impl Opened {
 
 impl ChainView {
     /// None for a chain without plugins.
-    fn of(chain: &Chain, owner: String, stats: &PluginStats) -> Option<Self> {
+    fn of(chain: &Chain, owner: String, plan: Plan) -> Option<Self> {
         let steps: Arc<[Step]> = chain
             .entries
             .iter()
-            .map(|entry| Step {
+            .enumerate()
+            .filter(|(position, _)| plan.calls(*position))
+            .map(|(_, entry)| Step {
                 plugin_name: entry.name.as_str().into(),
                 version: entry.version,
                 config: entry.config.to_string().into(),
                 on_failure: entry.on_failure,
             })
             .collect();
-        (!steps.is_empty()).then(|| Self {
+        (!plan.is_empty()).then(|| Self {
             owner: owner.into(),
             revision: chain.revision,
             steps,
-            stats: (chain.entries.iter())
-                .map(|entry| stats.of(entry.plugin, entry.version))
-                .collect(),
+            plan,
         })
     }
 }

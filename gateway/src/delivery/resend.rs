@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::changes::Changes;
 use super::circuits::Circuits;
 use super::directory::Directory;
 use super::lanes::Leased;
@@ -11,7 +12,7 @@ use super::pending::Pending;
 use super::plugin_stats::VersionFigures;
 use super::scheduler::{Input, OpenCircuit};
 use crate::domain::{
-    DeliveryKey, Digest, EndpointId, Message, OrganizationId, PluginId, RecoverTask,
+    ApplicationId, DeliveryKey, Digest, EndpointId, Message, OrganizationId, PluginId, RecoverTask,
 };
 use crate::store::{IdempotencyRecord, Kind, Store, StoreError};
 
@@ -25,6 +26,7 @@ pub struct Deliveries {
     pub(super) recover: Arc<Notify>,
     pub(super) pending: Arc<Pending>,
     pub(super) directory: Arc<Directory>,
+    pub(super) changes: Arc<Changes>,
     pub(super) lease: Leased,
 }
 
@@ -48,6 +50,12 @@ impl Deliveries {
     /// What a plugin version did in deliveries since the gateway's start; all zero if it was not called.
     pub fn plugin_figures(&self, plugin: PluginId, version: Digest) -> VersionFigures {
         self.directory.plugin_figures(plugin, version)
+    }
+
+    /// Suspended plugins of the application's chain, or of the endpoint's, are run again: what waits for them is due
+    /// at once.
+    pub fn plugins_resumed(&self, app: ApplicationId, endpoint: Option<EndpointId>) {
+        self.changes.resumed(app, endpoint);
     }
 
     /// Has what failed at an endpoint made due again, in the background. When this answers, the task is on disk,

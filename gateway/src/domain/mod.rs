@@ -20,6 +20,7 @@ mod rate;
 mod recover;
 mod retry;
 mod secret;
+mod suspension;
 
 pub use application::Application;
 pub use attempt::{Attempt, AttemptStatus, PluginReport, Trigger};
@@ -42,3 +43,4 @@ pub use retry::{
     thousandths,
 };
 pub use secret::{Sealed, Secret};
+pub use suspension::Suspension;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{IdempotencyRecord, PageRequest, Store, StoreError};
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EventType, Organization, Plugin,
-    PluginVersion, RecoverTask, Seq,
+    PluginVersion, RecoverTask, Seq, Suspension,
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
@@ -41,15 +41,20 @@ pub enum Kind {
     Artifact = 9,
     /// Failed deliveries that are made due again.
     RecoverTask = 10,
+    /// What is suspended in a chain. (11 to 13 are left free.)
+    Suspension = 14,
 }
 
 impl Kind {
-    /// Kinds whose records go when a record of this kind, their parent, is removed. (An endpoint's chain
-    /// has the application as parent; it goes by its identifier, which is the endpoint's.)
+    /// Kinds of records that have the application as parent and go with an endpoint all the same: their identifier
+    /// is the endpoint's.
+    pub(crate) const OF_ENDPOINT: [Kind; 2] = [Kind::Chain, Kind::Suspension];
+
+    /// Kinds whose records go when a record of this kind, their parent, is removed.
     pub(crate) fn children(self) -> &'static [Kind] {
         match self {
             Kind::Organization => &[Kind::Application, Kind::EventType, Kind::Plugin],
-            Kind::Application => &[Kind::Endpoint, Kind::Chain, Kind::Plugin],
+            Kind::Application => &[Kind::Endpoint, Kind::Chain, Kind::Suspension, Kind::Plugin],
             Kind::Plugin => &[Kind::PluginVersion],
             Kind::Endpoint
             | Kind::EventType
@@ -57,7 +62,8 @@ impl Kind {
             | Kind::Chain
             | Kind::DeniedToken
             | Kind::Artifact
-            | Kind::RecoverTask => &[],
+            | Kind::RecoverTask
+            | Kind::Suspension => &[],
         }
     }
 
@@ -90,6 +96,7 @@ impl fmt::Display for Kind {
             Kind::DeniedToken => "denied token",
             Kind::Artifact => "compiled plugin",
             Kind::RecoverTask => "recovery",
+            Kind::Suspension => "suspension",
         })
     }
 }
@@ -419,6 +426,35 @@ impl fmt::Display for ChainOwner {
 /// Its parent is the application, for the application's own chain too.
 impl Resource for ChainRecord {
     const KIND: Kind = Kind::Chain;
+
+    fn record_id(&self) -> String {
+        self.owner.to_string()
+    }
+
+    fn record_parent(&self) -> String {
+        self.app.to_string()
+    }
+
+    fn record_uid(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What is suspended in a chain, that of an earlier revision included until the next is suspended; the owner's
+/// identifier is the record's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SuspensionRecord {
+    /// Whose chain it is.
+    pub owner: ChainOwner,
+    /// The application that the owner is or belongs to.
+    pub app: ApplicationId,
+    /// In the order in which they were suspended.
+    pub suspended: Vec<Suspension>,
+}
+
+/// Its parent is the application, as the chain's is.
+impl Resource for SuspensionRecord {
+    const KIND: Kind = Kind::Suspension;
 
     fn record_id(&self) -> String {
         self.owner.to_string()

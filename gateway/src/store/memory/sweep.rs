@@ -49,11 +49,9 @@ impl Kept {
         let mut belongings: Vec<(Kind, String)> = Vec::new();
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint);
-            belongings.extend(
-                self.records
-                    .by_id(Kind::Chain, id)
-                    .map(|chain| (Kind::Chain, chain.id)),
-            );
+            let there = |kind: &Kind| self.records.by_id(*kind, id).is_some();
+            let kinds = Kind::OF_ENDPOINT.into_iter().filter(there);
+            belongings.extend(kinds.map(|kind| (kind, id.to_owned())));
         }
         for (child, parent) in kind.children_of(id) {
             let page = PageRequest::first(budget);

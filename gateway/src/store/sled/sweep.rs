@@ -74,7 +74,9 @@ impl Group<'_> {
         }
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint, limit)?;
-            deleted += usize::from(self.remove(Kind::Chain, id)?.is_some());
+            for kind in Kind::OF_ENDPOINT {
+                deleted += usize::from(self.remove(kind, id)?.is_some());
+            }
         }
         for (child, parent) in kind.children_of(id) {
             let left = limit.saturating_sub(deleted);
