@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::domain::{
-    ApplicationId, Attempt, Endpoint, EndpointId, Message, OrganizationId, Timestamp, Uid,
+    Application, ApplicationId, Attempt, Endpoint, EndpointId, Message, OrganizationId, Suspension,
+    Timestamp, Uid,
 };
 use crate::metrics::Metrics;
 
@@ -19,18 +20,19 @@ pub struct Events {
     metrics: Arc<Metrics>,
 }
 
-/// Something that happened to an endpoint.
+/// Something that happened to an endpoint or application.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub(crate) org: OrganizationId,
     pub(crate) app: ApplicationId,
-    pub(crate) endpoint: EndpointId,
+    /// None: it is about the application.
+    pub(crate) endpoint: Option<EndpointId>,
     endpoint_uid: Option<Uid>,
     pub(crate) what: What,
 }
 
-/// What happened. The names and fields are those of the Svix v1 contract; `count`, `trigger` and `reason` are
-/// ours.
+/// What happened. The names and fields are those of the Svix v1 contract; `count`, `trigger`, `reason` and
+/// `plugin.suspended` are ours.
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Created,
@@ -48,6 +50,8 @@ pub(crate) enum What {
     Exhausted(Tried),
     /// A delivery arrived of which one of the above was told.
     Recovered(Tried),
+    /// A plugin version is not run any more in the chain of the endpoint, or of the application.
+    PluginSuspended(Suspension),
 }
 
 /// The attempt that made it happen.
@@ -67,13 +71,27 @@ pub(crate) fn queue(places: usize, metrics: Arc<Metrics>) -> (Events, mpsc::Rece
 impl Events {
     /// Tells it. Never waits.
     pub(crate) fn tell(&self, endpoint: &Endpoint, what: What) {
-        let event = Event {
+        self.send(Event {
             org: endpoint.org,
             app: endpoint.app,
-            endpoint: endpoint.id,
+            endpoint: Some(endpoint.id),
             endpoint_uid: endpoint.uid.clone(),
             what,
-        };
+        });
+    }
+
+    /// Tells what happened in an application, at one of its endpoints or in all of it. Never waits.
+    pub(crate) fn tell_in(&self, app: &Application, endpoint: Option<&Endpoint>, what: What) {
+        self.send(Event {
+            org: app.org,
+            app: app.id,
+            endpoint: endpoint.map(|endpoint| endpoint.id),
+            endpoint_uid: endpoint.and_then(|endpoint| endpoint.uid.clone()),
+            what,
+        });
+    }
+
+    fn send(&self, event: Event) {
         if self.queue.try_send(event).is_err() {
             self.metrics.operational_event("dropped");
         }
@@ -106,6 +124,7 @@ impl Event {
             What::Failing(_) => "message.attempt.failing",
             What::Exhausted(_) => "message.attempt.exhausted",
             What::Recovered(_) => "message.attempt.recovered",
+            What::PluginSuspended(_) => "plugin.suspended",
         }
     }
 
@@ -125,6 +144,14 @@ impl Event {
                 "failSince": fail_since.to_string(),
                 "trigger": if reason.is_some() { "automatic" } else { "manual" },
                 "reason": reason,
+            }),
+            What::PluginSuspended(suspension) => json!({
+                "endpointUid": self.endpoint_uid,
+                "plugin": suspension.name,
+                "pluginId": suspension.plugin,
+                "version": suspension.version,
+                "failures": suspension.failures,
+                "reason": suspension.reason,
             }),
             What::Failing(tried) | What::Recovered(tried) => tried.data(),
             What::Exhausted(tried) => {

@@ -23,6 +23,7 @@ mod operate;
 mod operational;
 mod outcomes;
 mod plugin_cli;
+mod plugin_health;
 mod plugins;
 mod policy;
 mod recover;

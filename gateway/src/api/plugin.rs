@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, State};
 use http::StatusCode;
 use http::request::Parts;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::access::{OfOrganization, ReachedApp};
 use super::error::ApiError;
@@ -15,6 +15,7 @@ use super::paging::{Page, Paging};
 use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
+use crate::delivery::VersionFigures;
 use crate::domain::{ApplicationId, Digest, OrganizationId, Plugin, PluginId, PluginVersion, Uid};
 use crate::store::{Stored, records};
 
@@ -113,6 +114,35 @@ impl From<PluginVersion> for VersionOut {
     }
 }
 
+/// What a version did.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatsOut {
+    calls: u64,
+    /// Calls by outcome, every outcome.
+    outcomes: Map<String, Value>,
+    /// Microseconds for which calls held a thread; null without a call.
+    p50_micros: Option<u64>,
+    p99_micros: Option<u64>,
+    /// Bytes.
+    memory_peak: Option<u64>,
+}
+
+impl From<VersionFigures> for StatsOut {
+    fn from(figures: VersionFigures) -> Self {
+        let outcomes = figures.outcomes.iter();
+        Self {
+            calls: outcomes.clone().map(|(_, count)| count).sum(),
+            outcomes: outcomes
+                .map(|(outcome, count)| (outcome.as_str().to_owned(), (*count).into()))
+                .collect(),
+            p50_micros: figures.p50_micros,
+            p99_micros: figures.p99_micros,
+            memory_peak: figures.memory_peak,
+        }
+    }
+}
+
 /// A plugin with one of its versions.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,6 +232,23 @@ pub(crate) async fn delete(
     state.store.commit(writes, None).await?;
     plugin_files::remove_unnamed(&state).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET …/plugin/{plugin_id}/version/{version}/stats`: what it did in deliveries since the gateway's start.
+pub(crate) async fn stats(
+    State(state): State<Shared>,
+    owner: Owner,
+    path: PathNames,
+) -> Result<axum::Json<StatsOut>, ApiError> {
+    let plugin = owner.named(&state, &path).await?.value;
+    let digest = path.text("version");
+    let digest = digest
+        .parse()
+        .map_err(|_| ApiError::NotFound("plugin version".to_owned()))?;
+    // One that is not there has no figures either.
+    let version = version_of(&state, plugin.id, digest).await?;
+    let figures = state.deliveries.plugin_figures(plugin.id, version.digest);
+    Ok(axum::Json(figures.into()))
 }
 
 /// The record of a version that a plugin or chain names.

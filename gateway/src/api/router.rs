@@ -17,8 +17,8 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, operational, organization, plugin, plugin_chain, plugin_upload,
-    recover, resend, session, transformation,
+    event_type, health, message, operational, organization, plugin, plugin_chain,
+    plugin_suspension, plugin_upload, recover, resend, session, transformation,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -149,6 +149,10 @@ fn plugins(routes: &mut Routes) {
         let one = format!("{of}/plugin/{{plugin_id}}");
         routes.add(&one, get(plugin::get).delete(plugin::delete));
         routes.add(&format!("{one}/version"), get(plugin::versions));
+        routes.add(
+            &format!("{one}/version/{{version}}/stats"),
+            get(plugin::stats),
+        );
     }
     routes.add(
         "/api/v1/app/{app_id}/plugin-chain",
@@ -161,6 +165,24 @@ fn plugins(routes: &mut Routes) {
     routes.add(
         "/api/v1/app/{app_id}/endpoint/{endpoint_id}/transformation",
         get(transformation::get).patch(transformation::patch),
+    );
+    let chain = "/api/v1/app/{app_id}/plugin-chain";
+    routes.add(
+        &format!("{chain}/suspensions"),
+        get(plugin_suspension::of_application),
+    );
+    routes.add(
+        &format!("{chain}/resume"),
+        post(plugin_suspension::resume_application),
+    );
+    let chain = "/api/v1/app/{app_id}/endpoint/{endpoint_id}/plugin-chain";
+    routes.add(
+        &format!("{chain}/suspensions"),
+        get(plugin_suspension::of_endpoint),
+    );
+    routes.add(
+        &format!("{chain}/resume"),
+        post(plugin_suspension::resume_endpoint),
     );
 }
 

@@ -42,6 +42,12 @@ struct Noted {
 }
 
 impl Changes {
+    /// Plugins of this application's chain, or of one of its endpoints', were resumed.
+    pub(super) fn resumed(&self, app: ApplicationId, endpoint: Option<EndpointId>) {
+        self.noted.lock().chains.insert((app, endpoint));
+        self.wake.notify_one();
+    }
+
     /// Called by the store inside its commit, so it only takes notes.
     pub(super) fn note(&self, change: &Change) {
         let Ok(app) = change.parent.parse::<ApplicationId>() else {

@@ -55,6 +55,8 @@ pub struct Config {
     pub auto_disable: AutoDisable,
     /// When an endpoint that fails over and over is only probed.
     pub circuit: CircuitConfig,
+    /// A plugin version that failed so often in a row in one chain is suspended there; zero: never.
+    pub suspend_plugin_after: u32,
 }
 
 /// Attempts under way, at each level. Of each number an eighth is kept for endpoints that answer within a
@@ -131,6 +133,8 @@ impl Default for Config {
             grace_ms: 20_000,
             auto_disable: AutoDisable::default(),
             circuit: CircuitConfig::default(),
+            // Chosen: as many as open a circuit. One bad event is one failure, however often it is tried.
+            suspend_plugin_after: 50,
         }
     }
 }

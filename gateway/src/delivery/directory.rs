@@ -12,15 +12,17 @@ use quick_cache::sync::Cache;
 
 use super::changes::Changes;
 use super::organizations::{OrgView, Organizations};
+use super::plan::Plan;
+use super::plugin_stats::{PluginStats, VersionFigures};
 use super::scheduler::LaneSpec;
 use crate::domain::{
-    Application, ApplicationId, Chain, Endpoint, EndpointId, EndpointSecret, OrganizationId,
-    RetryPolicy, Sealed, Seq, Timestamp, Transformation,
+    Application, ApplicationId, Chain, Digest, Endpoint, EndpointId, EndpointSecret,
+    OrganizationId, PluginId, RetryPolicy, Sealed, Seq, Suspension, Timestamp, Transformation,
 };
 use crate::outbound::{Outbound, TargetUrl};
 use crate::sandbox::{Script, Step};
 use crate::signing::SigningKey;
-use crate::store::records::{ChainOwner, ChainRecord};
+use crate::store::records::{ChainOwner, ChainRecord, SuspensionRecord};
 use crate::store::vault::Vault;
 use crate::store::{Change, Kind, PageRequest, Resource, Store, StoreError, Stored};
 
@@ -74,6 +76,8 @@ pub(crate) struct ChainView {
     pub(crate) owner: Arc<str>,
     pub(crate) revision: u64,
     pub(crate) steps: Arc<[Step]>,
+    /// What the steps are of the whole chain.
+    pub(super) plan: Plan,
 }
 
 /// Every application in use.
@@ -86,6 +90,7 @@ pub(crate) struct Directory {
     /// Raised by each change, so that what was loaded before it is not kept after it.
     generations: Box<[AtomicU64]>,
     organizations: Organizations,
+    stats: PluginStats,
     /// Of endpoints whose organization has no policy either.
     retry: RetryPolicy,
 }
@@ -116,6 +121,7 @@ impl Directory {
         let apps = usize::try_from(endpoints / 2).unwrap_or(usize::MAX);
         let directory = Arc::new(Self {
             organizations: Organizations::new(Arc::clone(&store)),
+            stats: PluginStats::default(),
             retry,
             store: Arc::clone(&store),
             vault,
@@ -173,6 +179,11 @@ impl Directory {
         self.organizations.get(id).await
     }
 
+    /// What a plugin version did since the start.
+    pub(super) fn plugin_figures(&self, plugin: PluginId, version: Digest) -> VersionFigures {
+        self.stats.figures(plugin, version)
+    }
+
     /// The policy where nothing is known of endpoint and organization.
     pub(crate) fn gateway_policy(&self) -> &RetryPolicy {
         &self.retry
@@ -202,20 +213,35 @@ impl Directory {
             .into_iter()
             .map(|stored| (stored.value.owner, stored.value.chain))
             .collect();
-        let chain = chains
-            .remove(&ChainOwner::Application(id))
-            .and_then(|chain| ChainView::of(&chain, id.to_string()));
-        let mut endpoints = BTreeMap::new();
+        let suspended: HashMap<ChainOwner, Vec<Suspension>> = self
+            .all::<SuspensionRecord>(id)
+            .await?
+            .into_iter()
+            .map(|stored| (stored.value.owner, stored.value.suspended))
+            .collect();
         let mut transformations: HashMap<EndpointId, Transformation> = self
             .all::<Transformation>(id)
             .await?
             .into_iter()
             .map(|stored| (stored.value.endpoint, stored.value))
             .collect();
+        let mut view = |owner| {
+            let suspended = suspended.get(&owner).map_or(&[][..], Vec::as_slice);
+            chains.remove(&owner).map(|chain| {
+                let plan = Plan::of(&chain, suspended, &self.stats);
+                ChainView::of(&chain, owner.to_string(), plan)
+            })
+        };
+        let chain = view(ChainOwner::Application(id)).filter(ChainView::does_something);
+        let mut endpoints = BTreeMap::new();
         for stored in self.all::<Endpoint>(id).await? {
             let id = stored.value.id;
-            let chain = chains.remove(&ChainOwner::Endpoint(id));
-            let chain = ChainView::of_endpoint(&stored, chain, transformations.remove(&id));
+            let mut chain =
+                view(ChainOwner::Endpoint(id)).unwrap_or_else(|| ChainView::empty(id.to_string()));
+            if let Some(transformation) = transformations.remove(&id) {
+                chain.end_with(&transformation, &stored);
+            }
+            let chain = Some(chain).filter(ChainView::does_something);
             endpoints.insert(id, Arc::new(self.view(stored, chain)));
         }
         Ok(Some(AppView {
@@ -302,7 +328,9 @@ fn forget(directory: &Weak<Directory>, change: &Change) {
     }
     let app = match change.kind {
         Kind::Application => change.id.parse(),
-        Kind::Endpoint | Kind::Chain | Kind::Transformation => change.parent.parse(),
+        Kind::Endpoint | Kind::Chain | Kind::Suspension | Kind::Transformation => {
+            change.parent.parse()
+        }
         _ => return,
     };
     if let (Ok(app), Some(directory)) = (app, directory.upgrade()) {
@@ -324,42 +352,56 @@ impl Opened {
 }
 
 impl ChainView {
-    /// None for a chain without plugins.
-    fn of(chain: &Chain, owner: String) -> Option<Self> {
-        Self::with(owner, chain.revision, steps_of(chain))
-    }
-
-    /// The chain of an endpoint, with its transformation at the end.
-    fn of_endpoint(
-        stored: &Stored<Endpoint>,
-        chain: Option<Chain>,
-        transformation: Option<Transformation>,
-    ) -> Option<Self> {
-        let endpoint = &stored.value;
-        let mut revision = chain.as_ref().map_or(0, |chain| chain.revision);
-        let mut steps = chain.as_ref().map_or_else(Vec::new, steps_of);
-        if let Some(transformation) = &transformation {
-            // Its code sees the endpoint's URL. All three only rise, so their sum never comes back.
-            revision += transformation.revision + stored.revision;
-            steps.extend(transformation.active_code().map(|code| {
-                let script = Script {
-                    code,
-                    variables: transformation.variables.as_ref(),
-                    url: &endpoint.url,
-                    dry_run: false,
-                };
-                script.step()
-            }));
-        }
-        Self::with(endpoint.id.to_string(), revision, steps)
-    }
-
-    fn with(owner: String, revision: u64, steps: Vec<Step>) -> Option<Self> {
-        (!steps.is_empty()).then(|| Self {
+    fn of(chain: &Chain, owner: String, plan: Plan) -> Self {
+        let entries = chain.entries.iter().enumerate();
+        let called = entries.filter(|(position, _)| plan.calls(*position));
+        let steps = called.map(|(_, entry)| Step {
+            plugin_name: entry.name.as_str().into(),
+            version: entry.version,
+            config: entry.config.to_string().into(),
+            on_failure: entry.on_failure,
+        });
+        Self {
             owner: owner.into(),
-            revision,
-            steps: steps.into(),
-        })
+            revision: chain.revision,
+            steps: steps.collect(),
+            plan,
+        }
+    }
+
+    fn empty(owner: String) -> Self {
+        Self {
+            owner: owner.into(),
+            revision: 0,
+            steps: Arc::default(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// Puts an endpoint's transformation at the end.
+    fn end_with(&mut self, transformation: &Transformation, endpoint: &Stored<Endpoint>) {
+        let Some(code) = transformation.active_code() else {
+            return;
+        };
+        // Its code sees the endpoint's URL.
+        let revisions = (transformation.revision, endpoint.revision);
+        self.plan.variant += &format!("/js{}@{}", revisions.0, revisions.1);
+        if self.plan.halt.is_some() {
+            return;
+        }
+        let script = Script {
+            code,
+            variables: transformation.variables.as_ref(),
+            url: &endpoint.value.url,
+            dry_run: false,
+        };
+        let steps = self.steps.iter().cloned().chain([script.step()]);
+        self.steps = steps.collect();
+    }
+
+    /// Whether plugins are called, or something is said of what is not.
+    fn does_something(&self) -> bool {
+        !self.steps.is_empty() || !self.plan.is_empty()
     }
 
     /// How many endpoints' memory its configs take beyond its own: 4 KiB is about what one has.
@@ -367,16 +409,4 @@ impl ChainView {
         let bytes: usize = self.steps.iter().map(|step| step.config.len()).sum();
         bytes as u64 / 4096
     }
-}
-
-fn steps_of(chain: &Chain) -> Vec<Step> {
-    let entries = chain.entries.iter();
-    entries
-        .map(|entry| Step {
-            plugin_name: entry.name.as_str().into(),
-            version: entry.version,
-            config: entry.config.to_string().into(),
-            on_failure: entry.on_failure,
-        })
-        .collect()
 }

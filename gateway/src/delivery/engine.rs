@@ -26,6 +26,8 @@ use super::recover::Recoverer;
 use super::recovery::{Recovery, lease_all};
 use super::resend::Deliveries;
 use super::scheduler::{Input, Scheduler};
+use super::shape::Shaper;
+use super::suspension::{Streaks, Suspensions};
 use super::worker::Worker;
 use crate::domain::Clock;
 use crate::events::Events;
@@ -114,6 +116,7 @@ pub fn open(config: Config, parts: Parts) -> (Deliveries, Lanes, Engine) {
         inputs: inputs.0.clone(),
         pending: Arc::clone(&pending),
         directory: Arc::clone(&directory),
+        changes: Arc::clone(&changes),
         lease: leased.clone(),
     };
     let lanes = Lanes {
@@ -234,12 +237,24 @@ impl Engine {
             clock: Arc::clone(&parts.clock),
             events: parts.events.clone(),
         });
+        let suspensions = Suspensions {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            events: parts.events.clone(),
+            metrics: Arc::clone(&parts.metrics),
+            streaks: Streaks::new(config.suspend_plugin_after),
+        };
+        let shaper = Shaper {
+            sandbox: parts.sandbox,
+            metrics: Arc::clone(&parts.metrics),
+            suspensions,
+        };
         let worker = Arc::new(Worker {
             directory,
             payloads,
             store: Arc::clone(&parts.store),
             outbound: parts.outbound,
-            sandbox: parts.sandbox,
+            shaper,
             endpoints: Arc::clone(&endpoints),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),

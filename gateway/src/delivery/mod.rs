@@ -10,6 +10,7 @@
 //! - `directory`, `organizations`, `changes`, `endpoints`: what is known about endpoints, and what delivering
 //!   changes about them
 //! - `circuits`: whose receivers are spared at present
+//! - `plugin_stats`, `suspension`, `plan`: what each plugin version did, and which are not run for it
 //! - `pending`: how many deliveries of each organization are unfinished
 //! - `recovery`, `opening`, `engine`: start and end
 //! - [`Deliveries`], `recover`: what a person can ask for
@@ -31,6 +32,8 @@ mod organizations;
 mod outcome;
 mod payloads;
 mod pending;
+mod plan;
+mod plugin_stats;
 mod record;
 mod recover;
 mod recovery;
@@ -40,6 +43,7 @@ mod retry_after;
 mod scheduler;
 mod settle;
 mod shape;
+mod suspension;
 mod ticket;
 mod told;
 mod worker;
@@ -55,5 +59,6 @@ pub use lanes::Lanes;
 pub(crate) use lanes::{HandOver, Recent, Stopped};
 pub use outcome::{AttemptReport, Verdict};
 pub(crate) use pending::{OneMore, Pending};
+pub use plugin_stats::VersionFigures;
 pub use resend::{Deliveries, ResendError};
 pub use scheduler::OpenCircuit;

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::changes::Changes;
 use super::circuits::Circuits;
 use super::directory::Directory;
 use super::lanes::Leased;
 use super::pending::Pending;
+use super::plugin_stats::VersionFigures;
 use super::scheduler::{Input, OpenCircuit};
-use crate::domain::{DeliveryKey, EndpointId, Message, OrganizationId, RecoverTask};
+use crate::domain::{
+    ApplicationId, DeliveryKey, Digest, EndpointId, Message, OrganizationId, PluginId, RecoverTask,
+};
 use crate::store::{IdempotencyRecord, Kind, Store, StoreError};
 
 /// Asks the lanes for something. Cheap to clone.
@@ -22,6 +26,7 @@ pub struct Deliveries {
     pub(super) recover: Arc<Notify>,
     pub(super) pending: Arc<Pending>,
     pub(super) directory: Arc<Directory>,
+    pub(super) changes: Arc<Changes>,
     pub(super) lease: Leased,
 }
 
@@ -40,6 +45,17 @@ impl Deliveries {
     /// How an endpoint's circuit stands; none: closed.
     pub fn circuit(&self, endpoint: EndpointId) -> Option<OpenCircuit> {
         self.circuits.get(endpoint)
+    }
+
+    /// What a plugin version did in deliveries since the gateway's start; all zero if it was not called.
+    pub fn plugin_figures(&self, plugin: PluginId, version: Digest) -> VersionFigures {
+        self.directory.plugin_figures(plugin, version)
+    }
+
+    /// Suspended plugins of the application's chain, or of the endpoint's, are run again: what waits for them is due
+    /// at once.
+    pub fn plugins_resumed(&self, app: ApplicationId, endpoint: Option<EndpointId>) {
+        self.changes.resumed(app, endpoint);
     }
 
     /// Has what failed at an endpoint made due again, in the background. When this answers, the task is on disk,

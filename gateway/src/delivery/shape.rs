@@ -2,12 +2,16 @@
 //! kept by the sandbox per message and revision, so the deliveries of one message share the application's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::directory::{AppView, ChainView, EndpointView};
 use super::payloads::Event;
-use crate::domain::{Attempt, EndpointId, PluginReport};
+use super::plan::SUSPENDED;
+use super::suspension::{Suspensions, Tripped};
+use crate::domain::{Attempt, PluginReport};
+use crate::metrics::Metrics;
 use crate::sandbox::{self, ChainOutcome, ChainResult, ChainRun, MemoKey, Sandbox};
 use crate::store::Shaped;
 
@@ -47,33 +51,74 @@ pub(super) struct ToSend {
     pub(super) kept: bool,
 }
 
-/// Runs the chains as they stand.
-pub(super) async fn shape(
-    sandbox: &Sandbox,
-    app: &AppView,
-    endpoint: &EndpointView,
-    event: &Event,
-) -> Shape {
-    let mut shape = Shape {
-        outcome: ShapeOutcome::Send(ToSend::untouched(event)),
-        plugins: Vec::new(),
-    };
-    let mut below = 0;
-    for (chain, of) in [
-        (&app.chain, None),
-        (&endpoint.chain, Some(endpoint.endpoint.id)),
-    ] {
-        let (Some(chain), ShapeOutcome::Send(send)) = (chain, &shape.outcome) else {
-            continue;
+/// Runs chains over deliveries, and notes what their plugins did.
+#[derive(Debug)]
+pub(super) struct Shaper {
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) suspensions: Suspensions,
+}
+
+impl Shaper {
+    /// Runs the chains as they stand.
+    pub(super) async fn shape(
+        &self,
+        app: &AppView,
+        endpoint: &EndpointView,
+        event: &Event,
+    ) -> Shape {
+        let mut shape = Shape {
+            outcome: ShapeOutcome::Send(ToSend::untouched(event)),
+            plugins: Vec::new(),
         };
-        // The endpoint's chain works on what the application's made, so its result belongs to both revisions.
-        let revision = chain.revision | below << 32;
-        below = chain.revision;
-        let run = chain_run(app, chain, of, event, send, revision);
-        let result = sandbox.run_chain(run).await;
-        shape.take(chain, result);
+        // The endpoint's chain works on what the application's made, so its result belongs to both.
+        let (mut below, mut variant) = (0, String::new());
+        for (chain, of) in [(&app.chain, None), (&endpoint.chain, Some(endpoint))] {
+            let (Some(chain), ShapeOutcome::Send(send)) = (chain, &shape.outcome) else {
+                continue;
+            };
+            variant += &chain.plan.variant;
+            let key = MemoKey {
+                message: event.message.id.to_string().into(),
+                owner: kept_under(&chain.owner, &variant),
+                revision: chain.revision | below << 32,
+            };
+            below = chain.revision;
+            let run = chain_run(app, chain, of, event, send, key);
+            let mut tripped = Vec::new();
+            let note = |result: &ChainResult| tripped = self.note(chain, result);
+            let result = self.sandbox.run_chain_noting(run, note).await;
+            shape.take(chain, result);
+            for tripped in tripped {
+                self.suspensions.suspend(app, of, chain, tripped).await;
+            }
+        }
+        shape
     }
-    shape
+
+    /// Counts the calls that were made. What failed too often.
+    fn note(&self, chain: &ChainView, result: &ChainResult) -> Vec<Tripped> {
+        let mut tripped = Vec::new();
+        for (index, report) in result.steps.iter().enumerate() {
+            let took = Duration::from_micros(report.micros);
+            self.metrics.plugin_called(report.outcome.as_str(), took);
+            if let Some(called) = chain.plan.called.get(index) {
+                called.stats.note(report);
+                let streaks = &self.suspensions.streaks;
+                tripped.extend(streaks.note(chain, called, report));
+            }
+        }
+        tripped
+    }
+}
+
+/// Where nothing is suspended there is nothing to tell apart.
+fn kept_under(owner: &Arc<str>, variant: &str) -> Arc<str> {
+    if variant.is_empty() {
+        Arc::clone(owner)
+    } else {
+        format!("{owner}{variant}").into()
+    }
 }
 
 /// Whether an attempt ended in a plugin, before anything was sent.
@@ -115,8 +160,7 @@ impl ToSend {
 
 impl Shape {
     fn take(&mut self, chain: &ChainView, result: ChainResult) {
-        self.plugins
-            .extend(result.steps.iter().map(PluginReport::from));
+        self.plugins.extend(chain.plan.reports(&result));
         match result.outcome {
             ChainOutcome::Pass => {}
             ChainOutcome::Deliver {
@@ -139,6 +183,14 @@ impl Shape {
                 self.outcome = ShapeOutcome::Failed(error);
             }
             ChainOutcome::Unavailable => self.outcome = ShapeOutcome::Unavailable,
+        }
+        if let (ShapeOutcome::Send(_), Some(halt)) = (&self.outcome, &chain.plan.halt) {
+            let reason = halt.reason.clone();
+            self.outcome = if halt.drops {
+                ShapeOutcome::Drop(reason)
+            } else {
+                ShapeOutcome::Failed(reason)
+            };
         }
     }
 
@@ -165,45 +217,31 @@ impl Shape {
 fn chain_run(
     app: &AppView,
     chain: &ChainView,
-    endpoint: Option<EndpointId>,
+    endpoint: Option<&EndpointView>,
     event: &Event,
     send: &ToSend,
-    revision: u64,
+    key: MemoKey,
 ) -> ChainRun {
     let message = &event.message;
-    let id = message.id.to_string();
     ChainRun {
         tenant: Arc::clone(&app.tenant),
-        memo_key: Some(MemoKey {
-            message: id.as_str().into(),
-            owner: Arc::clone(&chain.owner),
-            revision,
-        }),
         steps: Arc::clone(&chain.steps),
         event: sandbox::Event {
-            id,
+            id: key.message.to_string(),
             event_type: message.event_type.to_string(),
             timestamp_ms: message.created_at.millis(),
             channels: message.channels.iter().map(ToString::to_string).collect(),
             application_id: app.tenant.to_string(),
             application_uid: app.application.uid.as_ref().map(ToString::to_string),
-            endpoint_id: endpoint.map(|id| id.to_string()),
+            endpoint_id: endpoint.map(|endpoint| endpoint.endpoint.id.to_string()),
             headers: send.headers.clone(),
             content_type: send.content_type.clone(),
             payload: send.payload.clone(),
         },
+        memo_key: Some(key),
     }
 }
 
-/// Its outcome as metrics name it: from a fixed set.
-pub(super) fn outcome_label(report: &PluginReport) -> &'static str {
-    const OUTCOMES: [&str; 6] = ["pass", "deliver", "drop", "reject", "trap", "limit"];
-    OUTCOMES
-        .into_iter()
-        .find(|name| report.outcome == *name)
-        .unwrap_or(ERROR)
-}
-
 fn is_failure(report: &PluginReport) -> bool {
-    [ERROR, "trap", "limit"].contains(&report.outcome.as_str())
+    [ERROR, "trap", "limit", SUSPENDED].contains(&report.outcome.as_str())
 }

@@ -18,7 +18,7 @@ use super::record::{Job, last_attempt};
 use super::request;
 use super::scheduler::{Feedback, Input, Item, Start, UNKNOWN_BYTES};
 use super::settle::{Ended, jitter, settle};
-use super::shape::{Shape, ShapeOutcome, ToSend, outcome_label, shape};
+use super::shape::{Shape, ShapeOutcome, Shaper, ToSend};
 use super::told::tell;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
@@ -27,7 +27,6 @@ use crate::domain::{
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::outbound::{ErrorKind, Outbound, TargetUrl};
-use crate::sandbox::Sandbox;
 use crate::store::{Outcome, Store, StoreError};
 
 /// How long a delivery waits that could not be tried for the gateway's own reasons. Chosen: a busy sandbox
@@ -47,7 +46,7 @@ pub(crate) struct Worker {
     pub(super) payloads: Arc<Payloads>,
     pub(super) store: Arc<dyn Store>,
     pub(super) outbound: Arc<Outbound>,
-    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) shaper: Shaper,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -247,12 +246,7 @@ impl Worker {
                 });
             }
         }
-        let shape = shape(&self.sandbox, app, endpoint, event).await;
-        for report in &shape.plugins {
-            let took = Duration::from_micros(report.micros);
-            self.metrics.plugin_called(outcome_label(report), took);
-        }
-        Ok(shape)
+        Ok(self.shaper.shape(app, endpoint, event).await)
     }
 
     /// The plugins that made what is sent once more, without what they logged then.

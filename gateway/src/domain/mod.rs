@@ -20,6 +20,7 @@ mod rate;
 mod recover;
 mod retry;
 mod secret;
+mod suspension;
 mod transformation;
 
 pub use application::Application;
@@ -43,4 +44,5 @@ pub use retry::{
     thousandths,
 };
 pub use secret::{Sealed, Secret};
+pub use suspension::Suspension;
 pub use transformation::Transformation;

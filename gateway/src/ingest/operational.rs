@@ -98,7 +98,7 @@ impl Operational {
                     // Nobody wants to hear it.
                     Ok(false) => continue,
                     Err(error) => {
-                        tracing::debug!(endpoint = %event.endpoint, event = event.name(),
+                        tracing::debug!(app = %event.app, endpoint = ?event.endpoint, event = event.name(),
                             error = &error as &dyn std::error::Error, "an operational event is dropped");
                         "dropped"
                     }
@@ -158,7 +158,10 @@ impl Exhausted {
 
     /// The first of a window is told at once, the others are counted. Also what becomes of one that is not told.
     fn take(&mut self, event: Event, now: Timestamp) -> (Option<Told>, Option<&'static str>) {
-        if let Some(counted) = self.windows.get_mut(&event.endpoint) {
+        let Some(endpoint) = event.endpoint else {
+            return (Some((event, 1)), None);
+        };
+        if let Some(counted) = self.windows.get_mut(&endpoint) {
             counted.last = Some(event);
             counted.count += 1;
             return (None, Some("counted"));
@@ -166,7 +169,7 @@ impl Exhausted {
         if self.windows.len() >= WINDOWS {
             return (None, Some("dropped"));
         }
-        self.begin(event.endpoint, now);
+        self.begin(endpoint, now);
         (Some((event, 1)), None)
     }
 
@@ -204,7 +207,8 @@ mod tests {
         };
         let at = |seconds: u64| Timestamp::from_millis(1_000 * seconds);
         let mut exhausted = Exhausted::default();
-        let count = |told: Option<Told>| told.map(|(event, count)| (event.endpoint, count));
+        let count =
+            |told: Option<Told>| told.map(|(event, count)| (event.endpoint.unwrap(), count));
         let mut take = |exhausted: &mut Exhausted, endpoint, now| {
             count(exhausted.take(event(endpoint), at(now)).0)
         };

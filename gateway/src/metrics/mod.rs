@@ -34,6 +34,7 @@ pub struct Metrics {
     connections_reused: Family<ByProtocol, Counter>,
     plugin_calls: Family<ByOutcome, Counter>,
     plugin_seconds: Histogram,
+    plugin_suspensions: Counter,
     commit_rows: Histogram,
     commit_seconds: Histogram,
     backlog: Gauge,
@@ -56,6 +57,7 @@ impl Metrics {
             plugin_calls: Family::default(),
             // Measured: 14 us for a small event; the limit is 50 ticks of 1 ms.
             plugin_seconds: Histogram::new(exponential_buckets(0.000_01, 2.0, 15)),
+            plugin_suspensions: Counter::default(),
             commit_rows: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             // Measured: 0.15 ms for one message on a fast disk; 10 ms and more on a slow one.
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 15)),
@@ -100,6 +102,11 @@ impl Metrics {
             "plugin_seconds",
             "Time in the sandbox",
             self.plugin_seconds.clone(),
+        );
+        registry.register(
+            "plugin_suspensions",
+            "Plugin versions suspended in a chain",
+            self.plugin_suspensions.clone(),
         );
         registry.register(
             "commit_items",
@@ -160,6 +167,11 @@ impl Metrics {
             .get_or_create(&ByOutcome { outcome })
             .inc();
         self.plugin_seconds.observe(took.as_secs_f64());
+    }
+
+    /// One plugin version was suspended in one chain.
+    pub fn plugin_suspended(&self) {
+        self.plugin_suspensions.inc();
     }
 
     /// One group of this many items was committed.

@@ -228,9 +228,23 @@ impl Sandbox {
 
     /// Runs a chain over an event, or answers with what it came to before. Fails by its outcome alone.
     pub async fn run_chain(&self, run: ChainRun) -> ChainResult {
+        self.run_chain_noting(run, |_| {}).await
+    }
+
+    /// As [`run_chain`](Self::run_chain); `note` sees the result if plugins were called for it, and does not see one
+    /// that was kept.
+    pub async fn run_chain_noting(
+        &self,
+        run: ChainRun,
+        note: impl FnOnce(&ChainResult) + Send,
+    ) -> ChainResult {
         let key = run.memo_key.clone();
         // Boxed: 5 KiB, and whatever it is passed through would hold it twice.
-        let running = Box::pin(self.chains.run(run));
+        let running = Box::pin(async {
+            let ran = self.chains.run(run).await;
+            note(&ran.result);
+            ran
+        });
         match key {
             Some(key) => self.memo.get_or_run(&key, running).await,
             None => running.await.result,

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{IdempotencyRecord, PageRequest, Store, StoreError};
 use crate::domain::{
     Application, ApplicationId, Chain, Endpoint, EndpointId, EventType, Organization, Plugin,
-    PluginVersion, RecoverTask, Seq, Transformation,
+    PluginVersion, RecoverTask, Seq, Suspension, Transformation,
 };
 
 /// Kinds of records. The number is part of the store's layout and never changes its meaning.
@@ -41,22 +41,25 @@ pub enum Kind {
     Artifact = 9,
     /// Failed deliveries that are made due again.
     RecoverTask = 10,
+    /// What is suspended in a chain. (11 to 13 are left free.)
+    Suspension = 14,
     /// The JavaScript of an endpoint.
     Transformation = 16,
 }
 
-/// What an endpoint may have one of, under its own identifier.
-pub(crate) const OF_ENDPOINTS: [Kind; 2] = [Kind::Chain, Kind::Transformation];
-
 impl Kind {
-    /// Kinds whose records go when a record of this kind, their parent, is removed. (What an endpoint has, see
-    /// [`OF_ENDPOINTS`], has the application as parent; it goes by its identifier, which is the endpoint's.)
+    /// Kinds of records that have the application as parent and go with an endpoint all the same: their identifier
+    /// is the endpoint's.
+    pub(crate) const OF_ENDPOINT: [Kind; 3] = [Kind::Chain, Kind::Suspension, Kind::Transformation];
+
+    /// Kinds whose records go when a record of this kind, their parent, is removed.
     pub(crate) fn children(self) -> &'static [Kind] {
         match self {
             Kind::Organization => &[Kind::Application, Kind::EventType, Kind::Plugin],
             Kind::Application => &[
                 Kind::Endpoint,
                 Kind::Chain,
+                Kind::Suspension,
                 Kind::Transformation,
                 Kind::Plugin,
             ],
@@ -68,6 +71,7 @@ impl Kind {
             | Kind::DeniedToken
             | Kind::Artifact
             | Kind::RecoverTask
+            | Kind::Suspension
             | Kind::Transformation => &[],
         }
     }
@@ -101,6 +105,7 @@ impl fmt::Display for Kind {
             Kind::DeniedToken => "denied token",
             Kind::Artifact => "compiled plugin",
             Kind::RecoverTask => "recovery",
+            Kind::Suspension => "suspension",
             Kind::Transformation => "transformation",
         })
     }
@@ -448,6 +453,35 @@ impl fmt::Display for ChainOwner {
 /// Its parent is the application, for the application's own chain too.
 impl Resource for ChainRecord {
     const KIND: Kind = Kind::Chain;
+
+    fn record_id(&self) -> String {
+        self.owner.to_string()
+    }
+
+    fn record_parent(&self) -> String {
+        self.app.to_string()
+    }
+
+    fn record_uid(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What is suspended in a chain, that of an earlier revision included until the next is suspended; the owner's
+/// identifier is the record's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SuspensionRecord {
+    /// Whose chain it is.
+    pub owner: ChainOwner,
+    /// The application that the owner is or belongs to.
+    pub app: ApplicationId,
+    /// In the order in which they were suspended.
+    pub suspended: Vec<Suspension>,
+}
+
+/// Its parent is the application, as the chain's is.
+impl Resource for SuspensionRecord {
+    const KIND: Kind = Kind::Suspension;
 
     fn record_id(&self) -> String {
         self.owner.to_string()

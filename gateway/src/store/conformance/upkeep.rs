@@ -156,6 +156,7 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
     let lease = subject.lease().await;
     let (app, other, lane) = (app(), app(), endpoint());
     let chain = |owner: String, app: ApplicationId| record(Kind::Chain, &app.to_string(), &owner);
+    let suspension = |owner: String| record(Kind::Suspension, &app.to_string(), &owner);
     let plugin = PluginId::generate(super::START).to_string();
     let writes = vec![
         record(Kind::Application, "org", &app.to_string()),
@@ -164,6 +165,8 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         chain(other.to_string(), other),
         chain(lane.to_string(), app),
         record(Kind::Transformation, &app.to_string(), &lane.to_string()),
+        suspension(app.to_string()),
+        suspension(lane.to_string()),
         record(Kind::Plugin, &app.to_string(), &plugin),
         record(Kind::PluginVersion, &plugin, "version"),
         record(Kind::Plugin, "org", "kept"),
@@ -212,6 +215,8 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         (Kind::Chain, app.to_string(), false),
         (Kind::Chain, lane.to_string(), false),
         (Kind::Transformation, lane.to_string(), false),
+        (Kind::Suspension, app.to_string(), false),
+        (Kind::Suspension, lane.to_string(), false),
         (Kind::Plugin, plugin.clone(), false),
         (Kind::PluginVersion, "version".into(), false),
         (Kind::Chain, other.to_string(), true),
@@ -220,10 +225,10 @@ pub(crate) async fn a_removed_application_takes_everything(make: impl Fn() -> Su
         let found = store.record_by_id(kind, &id).await.unwrap();
         assert_eq!(found.is_some(), kept, "{kind} {id}");
     }
-    // The removed application and all six that went with it were shown.
+    // The removed application and all eight that went with it were shown.
     assert_eq!(
         seen.lock().iter().filter(|change| change.removed).count(),
-        7
+        9
     );
 }
 

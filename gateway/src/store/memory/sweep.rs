@@ -2,7 +2,6 @@
 
 use super::Kept;
 use crate::domain::{ApplicationId, DeliveryKey, EndpointId, Seq, Timestamp};
-use crate::store::records::OF_ENDPOINTS;
 use crate::store::{Change, Kind, PageRequest, Write};
 
 impl Kept {
@@ -50,11 +49,9 @@ impl Kept {
         let mut belongings: Vec<(Kind, String)> = Vec::new();
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint);
-            let had = OF_ENDPOINTS.into_iter();
-            belongings.extend(
-                had.filter_map(|kind| self.records.by_id(kind, id))
-                    .map(|record| (record.kind, record.id)),
-            );
+            let there = |kind: &Kind| self.records.by_id(*kind, id).is_some();
+            let kinds = Kind::OF_ENDPOINT.into_iter().filter(there);
+            belongings.extend(kinds.map(|kind| (kind, id.to_owned())));
         }
         for (child, parent) in kind.children_of(id) {
             let page = PageRequest::first(budget);

@@ -176,6 +176,7 @@ pub(super) fn kind_of(number: u8) -> Option<Kind> {
         Kind::DeniedToken,
         Kind::Artifact,
         Kind::RecoverTask,
+        Kind::Suspension,
         Kind::Transformation,
     ];
     kinds.into_iter().find(|kind| *kind as u8 == number)

@@ -9,7 +9,6 @@ use super::{keys, records, runs, turns};
 use crate::domain::{
     ApplicationId, DeliveryKey, DeliveryState, EndpointId, Message, Seq, Timestamp,
 };
-use crate::store::records::OF_ENDPOINTS;
 use crate::store::{Kind, StoreError};
 
 /// Rows of one step. Chosen: some 20 us each, so a step holds the writer for little more than its sync.
@@ -75,7 +74,7 @@ impl Group<'_> {
         }
         if let (Kind::Endpoint, Ok(endpoint)) = (kind, id.parse::<EndpointId>()) {
             deleted += self.drop_lane(endpoint, limit)?;
-            for kind in OF_ENDPOINTS {
+            for kind in Kind::OF_ENDPOINT {
                 deleted += usize::from(self.remove(kind, id)?.is_some());
             }
         }
