@@ -115,7 +115,7 @@ async fn memory_and_time_of_the_child_are_bounded() {
     for limits in [memory, output] {
         let error = refusal(binary(), limits.clone()).await;
         assert!(
-            matches!(error, AdmitError::TooCostly),
+            matches!(error, AdmitError::TooCostly { .. }),
             "{limits:?}: {error:?}"
         );
     }

@@ -17,7 +17,7 @@ use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
 use super::validate::{Faults, not_empty};
-use crate::domain::{Application, ApplicationId, OrganizationId, Plugin, Uid};
+use crate::domain::{Application, ApplicationId, OrganizationId, Plugin, PluginLimits, Uid};
 use crate::store::{PageRequest, StoreError, records};
 
 /// Longest name of an application, in characters. Chosen: what a list can show.
@@ -139,6 +139,7 @@ impl ApplicationIn {
             uid: checked.uid.value().cloned(),
             name: checked.name,
             throttle_rate: checked.throttle_rate,
+            plugin_limits: PluginLimits::default(),
             metadata: checked.metadata,
             created_at: now,
             updated_at: now,

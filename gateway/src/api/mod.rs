@@ -44,6 +44,7 @@ mod patch;
 mod plugin;
 mod plugin_chain;
 mod plugin_files;
+mod plugin_limits;
 mod plugin_suspension;
 mod plugin_upload;
 mod query;

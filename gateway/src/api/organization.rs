@@ -125,14 +125,17 @@ pub(crate) async fn own(
     Ok(axum::Json(OrganizationOut::of(own.value, &state)))
 }
 
-async fn known(state: &ApiState, org: OrganizationId) -> Result<Stored<Organization>, ApiError> {
+pub(super) async fn known(
+    state: &ApiState,
+    org: OrganizationId,
+) -> Result<Stored<Organization>, ApiError> {
     know_organization(state, org).await?;
     let found = state.store.get::<Organization>(org).await?;
     found.ok_or_else(not_found)
 }
 
 /// What is no identifier of an organization names none.
-fn id(path: &PathNames) -> Result<OrganizationId, ApiError> {
+pub(super) fn id(path: &PathNames) -> Result<OrganizationId, ApiError> {
     path.text("org_id").parse().map_err(|_| not_found())
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct ResumeIn {
 /// What is suspended in a chain as it stands.
 #[derive(Debug, Serialize)]
 pub(crate) struct SuspendedOut {
-    data: Vec<SuspensionOut>,
+    suspended: Vec<SuspensionOut>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,14 +90,16 @@ async fn shown(state: &ApiState, owner: ChainOwner) -> Result<axum::Json<Suspend
     let chain = state.store.get::<ChainRecord>(owner).await?;
     let record = state.store.get::<SuspensionRecord>(owner).await?;
     let (Some(chain), Some(record)) = (chain, record) else {
-        return Ok(axum::Json(SuspendedOut { data: Vec::new() }));
+        return Ok(axum::Json(SuspendedOut {
+            suspended: Vec::new(),
+        }));
     };
     // What was suspended in an earlier revision is run again.
     let revision = chain.value.chain.revision;
     let suspended = record.value.suspended.into_iter();
     let in_force = suspended.filter(|suspension| suspension.revision == revision);
-    let data = in_force.map(SuspensionOut::from).collect();
-    Ok(axum::Json(SuspendedOut { data }))
+    let suspended = in_force.map(SuspensionOut::from).collect();
+    Ok(axum::Json(SuspendedOut { suspended }))
 }
 
 /// Answers with what is suspended still.

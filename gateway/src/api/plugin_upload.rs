@@ -13,7 +13,7 @@ use super::plugin::{Owner, UploadedOut};
 use super::plugin_files;
 use super::query::QueryParams;
 use super::state::{ApiState, Shared};
-use crate::domain::{Digest, Plugin, PluginId, PluginVersion, Uid};
+use crate::domain::{Digest, Plugin, PluginId, PluginLimit, PluginLimits, PluginVersion, Uid};
 use crate::sandbox::{AdmitError, Admitted, SandboxError};
 use crate::store::{COMMIT_TRIES, PageRequest, Stored, Write, records};
 
@@ -39,14 +39,18 @@ pub(crate) async fn create(
     if media_type != Some("application/wasm") {
         return Err(ApiError::MediaType("application/wasm"));
     }
-    let received = receive(&state, &headers, body, state.sandbox.upload_limit()).await?;
+    let limits = state.plugin_limits_of(owner.org, owner.app).await?;
+    let bytes = most(&limits, PluginLimit::ModuleBytes);
+    let received = receive(&state, &headers, body, bytes).await?;
     let upload = received.bytes.clone();
     // Before the work of taking it in, and again when it is kept.
-    refuse_too_many(&state, &owner, &name, Digest::of(&upload)).await?;
-    let admitted = state.sandbox.admit(upload.clone()).await;
+    refuse_too_many(&state, &owner, &limits, (&name, Digest::of(&upload))).await?;
+    let tenant = owner.parent().into();
+    let admitted = state.sandbox.admit_for(&tenant, &limits, upload.clone());
+    let admitted = admitted.await;
     let admitted = admitted.map_err(not_admitted)?;
     let held = plugin_files::hold(&state, upload).await?;
-    let kept = keep(&state, &owner, name, admitted, partial).await;
+    let kept = keep(&state, (&owner, &limits), name, admitted, partial).await;
     drop(held);
     if kept.is_err() {
         plugin_files::remove_unnamed(&state).await;
@@ -60,19 +64,25 @@ pub(crate) async fn create(
     Ok((status, axum::Json(out)).into_response())
 }
 
+/// The figure of a limit that every tenant has.
+fn most(limits: &PluginLimits, limit: PluginLimit) -> usize {
+    let most = limits.get(limit).unwrap_or(u64::MAX);
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
 /// Refuses what would be one plugin or one version too many.
 async fn refuse_too_many(
     state: &ApiState,
     owner: &Owner,
-    name: &Uid,
-    digest: Digest,
+    limits: &PluginLimits,
+    (name, digest): (&Uid, Digest),
 ) -> Result<(), ApiError> {
     let plugin = state
         .store
         .find::<Plugin>(owner.parent(), name.as_str())
         .await?;
     let Some(plugin) = plugin else {
-        let most = state.config.plugins_per_owner;
+        let most = most(limits, PluginLimit::Plugins);
         let page = PageRequest::first(most);
         let have = state.store.list::<Plugin>(owner.parent(), page).await?;
         if have.len() < most {
@@ -82,7 +92,7 @@ async fn refuse_too_many(
             "there are {most} plugins already, which is the limit; remove one first"
         )));
     };
-    let most = state.config.versions_per_plugin;
+    let most = most(limits, PluginLimit::Versions);
     let page = PageRequest::first(most);
     let plugin = plugin.value.id;
     let have = state.store.list::<PluginVersion>(plugin, page).await?;
@@ -98,12 +108,12 @@ async fn refuse_too_many(
 /// Commits an admitted version, whose files are held; whether the plugin is new.
 async fn keep(
     state: &ApiState,
-    owner: &Owner,
+    (owner, limits): (&Owner, &PluginLimits),
     name: Uid,
     admitted: Admitted,
     partial: bool,
 ) -> Result<(bool, UploadedOut), ApiError> {
-    refuse_too_many(state, owner, &name, admitted.digest).await?;
+    refuse_too_many(state, owner, limits, (&name, admitted.digest)).await?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -223,7 +233,7 @@ fn not_admitted(error: AdmitError) -> ApiError {
         | AdmitError::NoTransformer
         | AdmitError::Contract(_)
         | AdmitError::DoesNotCompile(_)
-        | AdmitError::TooCostly
+        | AdmitError::TooCostly { .. }
         | AdmitError::Describe(_)
         | AdmitError::Manifest { .. }
         | AdmitError::Schema(_)) => ApiError::invalid(["body"], fault.to_string()),

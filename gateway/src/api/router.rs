@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::state::Shared;
 use super::{
     application, attempt, backup, destination, drain, endpoint, endpoint_headers, endpoint_secret,
-    event_type, health, message, operational, organization, plugin, plugin_chain,
+    event_type, health, message, operational, organization, plugin, plugin_chain, plugin_limits,
     plugin_suspension, plugin_upload, recover, resend, session, transformation,
 };
 
@@ -35,6 +35,7 @@ pub fn router(state: Shared) -> Router {
     messages(&mut routes);
     event_types(&mut routes);
     plugins(&mut routes);
+    plugin_limits_of_tenants(&mut routes);
     operation(&mut routes);
     routes
         .0
@@ -183,6 +184,23 @@ fn plugins(routes: &mut Routes) {
     routes.add(
         &format!("{chain}/resume"),
         post(plugin_suspension::resume_endpoint),
+    );
+}
+
+fn plugin_limits_of_tenants(routes: &mut Routes) {
+    routes.add("/api/v1/plugin-limits", get(plugin_limits::own));
+    routes.add(
+        "/api/v1/app/{app_id}/plugin-limits",
+        get(plugin_limits::own_application),
+    );
+    let org = "/api/v1/admin/organization/{org_id}";
+    routes.add(
+        &format!("{org}/plugin-limits"),
+        get(plugin_limits::get).patch(plugin_limits::patch),
+    );
+    routes.add(
+        &format!("{org}/app/{{app_id}}/plugin-limits"),
+        get(plugin_limits::get_application).patch(plugin_limits::patch_application),
     );
 }
 

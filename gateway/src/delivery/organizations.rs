@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use crate::domain::{Endpoint, Organization, OrganizationId, RetryPolicy};
+use crate::domain::{Endpoint, Organization, OrganizationId, PluginLimits, RetryPolicy};
 use crate::store::{Store, StoreError};
 
 /// Organizations that are kept. Chosen: 2 MB.
@@ -18,6 +18,8 @@ pub(crate) struct OrgView {
     retry: Option<RetryPolicy>,
     /// It wants to hear of its endpoints.
     pub(crate) hears: bool,
+    /// What the plugins of its applications may use.
+    pub(super) plugin_limits: PluginLimits,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Organizations {
         let stored = self.store.get::<Organization>(id).await?;
         let view = Arc::new(stored.map_or_else(OrgView::default, |stored| OrgView {
             retry: stored.value.retry,
+            plugin_limits: stored.value.plugin_limits,
             hears: stored.value.management_app.is_some(),
         }));
         self.known.insert(id, Arc::clone(&view));

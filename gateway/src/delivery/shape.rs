@@ -10,7 +10,7 @@ use super::directory::{AppView, ChainView, EndpointView};
 use super::payloads::Event;
 use super::plan::SUSPENDED;
 use super::suspension::{Suspensions, Tripped};
-use crate::domain::{Attempt, PluginReport};
+use crate::domain::{Attempt, PluginLimits, PluginReport};
 use crate::metrics::Metrics;
 use crate::sandbox::{self, ChainOutcome, ChainResult, ChainRun, MemoKey, Sandbox};
 use crate::store::Shaped;
@@ -63,7 +63,7 @@ impl Shaper {
     /// Runs the chains as they stand.
     pub(super) async fn shape(
         &self,
-        app: &AppView,
+        (app, limits): (&AppView, &PluginLimits),
         endpoint: &EndpointView,
         event: &Event,
     ) -> Shape {
@@ -72,7 +72,7 @@ impl Shaper {
             plugins: Vec::new(),
         };
         // The endpoint's chain works on what the application's made, so its result belongs to both.
-        let (mut below, mut variant) = (0, String::new());
+        let (mut below, mut variant) = (0, told_apart(limits));
         for (chain, of) in [(&app.chain, None), (&endpoint.chain, Some(endpoint))] {
             let (Some(chain), ShapeOutcome::Send(send)) = (chain, &shape.outcome) else {
                 continue;
@@ -87,7 +87,7 @@ impl Shaper {
             let run = chain_run(app, chain, of, event, send, key);
             let mut tripped = Vec::new();
             let note = |result: &ChainResult| tripped = self.note(chain, result);
-            let result = self.sandbox.run_chain_noting(run, note).await;
+            let result = self.sandbox.run_chain_noting(run, limits, note).await;
             shape.take(chain, result);
             for tripped in tripped {
                 self.suspensions.suspend(app, of, chain, tripped).await;
@@ -112,7 +112,15 @@ impl Shaper {
     }
 }
 
-/// Where nothing is suspended there is nothing to tell apart.
+/// Other limits may make another result of the same chain.
+fn told_apart(limits: &PluginLimits) -> String {
+    let figures = limits.iter();
+    figures
+        .map(|(limit, figure)| format!("|{}={figure}", limit.field()))
+        .collect()
+}
+
+/// Where nothing is suspended and no limit is set there is nothing to tell apart.
 fn kept_under(owner: &Arc<str>, variant: &str) -> Arc<str> {
     if variant.is_empty() {
         Arc::clone(owner)

@@ -22,7 +22,8 @@ use super::shape::{Shape, ShapeOutcome, Shaper, ToSend};
 use super::told::tell;
 use crate::domain::{
     ApplicationId, Attempt, AttemptId, AttemptStatus, Clock, DeliveryKey, DeliveryState,
-    EndpointId, Message, PluginReport, RetryPolicy, Seq, Timestamp, Trigger, display_duration,
+    EndpointId, Message, PluginLimits, PluginReport, RetryPolicy, Seq, Timestamp, Trigger,
+    display_duration,
 };
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -89,6 +90,8 @@ struct Delivery<'a> {
     policy: &'a RetryPolicy,
     /// Not tried by schedule from then on.
     deadline: Option<Timestamp>,
+    /// What the application's plugins may use.
+    plugin_limits: PluginLimits,
     app: Arc<AppView>,
     endpoint: Arc<EndpointView>,
     event: Arc<Event>,
@@ -157,6 +160,7 @@ impl Worker {
             item,
             policy,
             deadline: deadline(policy, item, &event.message),
+            plugin_limits: app.application.plugin_limits.or(&org.plugin_limits),
             app: Arc::clone(app),
             endpoint: Arc::clone(endpoint),
             event,
@@ -235,6 +239,7 @@ impl Worker {
             app,
             endpoint,
             event,
+            plugin_limits,
             ..
         } = delivery;
         if item.tries > 0 && item.trigger != Trigger::Manual {
@@ -246,7 +251,8 @@ impl Worker {
                 });
             }
         }
-        Ok(self.shaper.shape(app, endpoint, event).await)
+        let with = (app.as_ref(), plugin_limits);
+        Ok(self.shaper.shape(with, endpoint, event).await)
     }
 
     /// The plugins that made what is sent once more, without what they logged then.

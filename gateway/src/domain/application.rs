@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApplicationId, OrganizationId, Timestamp, Uid};
+use super::{ApplicationId, OrganizationId, PluginLimits, Timestamp, Uid};
 
 /// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Application {
     /// Messages per second accepted for it; none: no limit of its own.
     #[serde(default)]
     pub throttle_rate: Option<u16>,
+    /// What its plugins may use, where it differs from its organization's. Set by an administrator.
+    #[serde(default)]
+    pub plugin_limits: PluginLimits,
     /// Free key-value pairs.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -44,6 +47,7 @@ impl Application {
             uid: None,
             name: "operational webhooks".to_owned(),
             throttle_rate: None,
+            plugin_limits: PluginLimits::default(),
             metadata: BTreeMap::new(),
             created_at: now,
             updated_at: now,

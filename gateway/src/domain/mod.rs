@@ -16,6 +16,7 @@ mod message;
 mod names;
 mod organization;
 mod plugin;
+mod plugin_limits;
 mod rate;
 mod recover;
 mod retry;
@@ -37,6 +38,7 @@ pub use message::{Message, NewMessage};
 pub use names::{NameError, Uid};
 pub use organization::Organization;
 pub use plugin::{Digest, DigestError, Plugin, PluginVersion};
+pub use plugin_limits::{NoSuchLimit, PluginLimit, PluginLimits};
 pub use rate::Rate;
 pub use recover::RecoverTask;
 pub use retry::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApplicationId, OrganizationId, RetryPolicy, Timestamp};
+use super::{ApplicationId, OrganizationId, PluginLimits, RetryPolicy, Timestamp};
 
 /// Exists from its first request on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Organization {
     /// The retry policy of its endpoints that have none of their own; none: the gateway's.
     #[serde(default)]
     pub retry: Option<RetryPolicy>,
+    /// What its plugins may use, where it differs from everybody's. Set by an administrator.
+    #[serde(default)]
+    pub plugin_limits: PluginLimits,
     /// The application whose messages are its operational events; none: none were asked for.
     #[serde(default)]
     pub management_app: Option<ApplicationId>,
@@ -36,6 +39,7 @@ impl Organization {
             throttle_rate: None,
             max_pending: None,
             retry: None,
+            plugin_limits: PluginLimits::default(),
             management_app: None,
             created_at: now,
             updated_at: now,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::aside::Aside;
 use super::pool::{Loaded, Pool};
 use super::result::{ChainOutcome, ChainResult, ChainRun, Event, Step, StepOutcome, StepReport};
-use super::run::{Answer, Called, Failure, FailureKind, Runner};
+use super::run::{Answer, Budget, Called, Failure, FailureKind, Runner};
+use super::share::Share;
 use super::turns::{Turn, Turns};
 use super::{SandboxError, javascript};
-use crate::domain::OnFailure;
+use crate::domain::{OnFailure, PluginLimits};
 
 /// A result, and whether the same event and chain would come to it again.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Chains {
 
 impl Chains {
     /// Runs a chain to its end or to the first plugin that ends it.
-    pub(super) async fn run(&self, run: ChainRun) -> Ran {
+    pub(super) async fn run(&self, run: ChainRun, tenant: &PluginLimits) -> Ran {
         let Some(first) = run.steps.first() else {
             return only(ChainOutcome::Pass);
         };
@@ -51,10 +52,12 @@ impl Chains {
                 Err(error) => return only(not_loaded(step, &error)),
             }
         }
-        let Some(turn) = self.turns.take(&run.tenant).await else {
+        let share = Share::of(tenant);
+        let Some(turn) = self.turns.take(&run.tenant, share).await else {
             return only(ChainOutcome::Unavailable);
         };
-        let walk = walk(self.runner.clone(), run, plugins, turn);
+        let budget = self.runner.budget(tenant);
+        let walk = walk((self.runner.clone(), budget), run, plugins, turn);
         // Stopped only with the runtime, when nobody waits for an answer.
         self.aside
             .run(walk)
@@ -65,7 +68,7 @@ impl Chains {
 
 /// Calls the plugins one after the other. It waits for nothing but the guests' next tick.
 async fn walk(
-    runner: Arc<Runner>,
+    (runner, mut budget): (Arc<Runner>, Budget),
     run: ChainRun,
     plugins: Vec<Arc<Loaded>>,
     mut turn: Turn,
@@ -76,7 +79,6 @@ async fn walk(
         by_chance: false,
         reports: Vec::new(),
     };
-    let mut budget = runner.budget();
     for (step, plugin) in run.steps.iter().zip(&plugins) {
         let called = runner
             .transform(plugin, &walk.event, &step.config, &mut budget)

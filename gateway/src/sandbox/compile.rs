@@ -56,7 +56,17 @@ impl CompileQueue {
     }
 
     /// The machine code of a component. Cancel-safe: a dropped future kills its child.
-    pub(super) async fn compile(&self, component: Bytes) -> Result<Vec<u8>, AdmitError> {
+    /// In `most_seconds` of CPU, if that is less than everybody may have.
+    pub(super) async fn compile(
+        &self,
+        component: Bytes,
+        most_seconds: Option<u64>,
+    ) -> Result<Vec<u8>, AdmitError> {
+        let most = self.limits.cpu_seconds;
+        let limits = CompileLimits {
+            cpu_seconds: most.min(most_seconds.unwrap_or(most)),
+            ..self.limits.clone()
+        };
         let _place = self
             .waiting
             .try_acquire()
@@ -67,73 +77,70 @@ impl CompileQueue {
             .await
             .map_err(|_| SandboxError::CompileQueueFull)?;
         match &self.compiler {
-            Compiler::SelfExe => {
-                self.in_child(Command::new("/proc/self/exe"), component)
-                    .await
-            }
-            Compiler::Helper(program) => self.in_child(Command::new(program), component).await,
+            Compiler::SelfExe => in_child(&limits, Command::new("/proc/self/exe"), component).await,
+            Compiler::Helper(program) => in_child(&limits, Command::new(program), component).await,
             Compiler::InProcess => in_process(component).await,
         }
     }
+}
 
-    async fn in_child(
-        &self,
-        mut command: Command,
-        component: Bytes,
-    ) -> Result<Vec<u8>, AdmitError> {
-        let mut child = command
-            .arg(COMPILE_SUBCOMMAND)
-            // The gateway's environment holds secrets, the child works on a stranger's bytes.
-            .env_clear()
-            .env(ALLOCATOR_STEP.0, ALLOCATOR_STEP.1)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(SandboxError::Compiler)?;
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let limits = child_limits(&self.limits);
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A child that dies early closes its end; its exit says why.
-                let _ = stdin.write_all(&limits).await;
-                let _ = stdin.write_all(&component).await;
-            }
-        };
-        let work = async {
-            let (_, code, complaint) = tokio::join!(
-                feed,
-                read(stdout, self.limits.output_bytes + 1),
-                read(stderr, COMPLAINT_BYTES)
-            );
-            (child.wait().await, code, complaint)
-        };
-        let (status, code, complaint) = tokio::time::timeout(self.limits.wall(), work)
-            .await
-            // Its own CPU time had not run out, so it is the machine that is loaded: worth another try.
-            .map_err(|_| SandboxError::Busy)?;
-        let status = status.map_err(SandboxError::Compiler)?;
-        if code.len() > self.limits.output_bytes {
-            // The pipe was closed on it, so its exit says nothing.
-            return Err(AdmitError::TooCostly);
+async fn in_child(
+    limits: &CompileLimits,
+    mut command: Command,
+    component: Bytes,
+) -> Result<Vec<u8>, AdmitError> {
+    let mut child = command
+        .arg(COMPILE_SUBCOMMAND)
+        // The gateway's environment holds secrets, the child works on a stranger's bytes.
+        .env_clear()
+        .env(ALLOCATOR_STEP.0, ALLOCATOR_STEP.1)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(SandboxError::Compiler)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let cpu_seconds = limits.cpu_seconds;
+    let confined = child_limits(limits);
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A child that dies early closes its end; its exit says why.
+            let _ = stdin.write_all(&confined).await;
+            let _ = stdin.write_all(&component).await;
         }
-        if status.success() {
-            return Ok(code);
-        }
-        let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
-        if status.code() == Some(i32::from(REFUSED)) {
-            return Err(AdmitError::DoesNotCompile(complaint));
-        }
-        if status.code().is_none() {
-            // By a signal: CPU time, memory (which aborts) or a fault of the compiler.
-            tracing::warn!(%status, complaint, "the compiler was stopped by its limits");
-            return Err(AdmitError::TooCostly);
-        }
-        tracing::error!(%status, complaint, "the compiler does not run");
-        Err(SandboxError::ForeignCompiler.into())
+    };
+    let work = async {
+        let (_, code, complaint) = tokio::join!(
+            feed,
+            read(stdout, limits.output_bytes + 1),
+            read(stderr, COMPLAINT_BYTES)
+        );
+        (child.wait().await, code, complaint)
+    };
+    let (status, code, complaint) = tokio::time::timeout(limits.wall(), work)
+        .await
+        // Its own CPU time had not run out, so it is the machine that is loaded: worth another try.
+        .map_err(|_| SandboxError::Busy)?;
+    let status = status.map_err(SandboxError::Compiler)?;
+    if code.len() > limits.output_bytes {
+        // The pipe was closed on it, so its exit says nothing.
+        return Err(AdmitError::TooCostly { cpu_seconds });
     }
+    if status.success() {
+        return Ok(code);
+    }
+    let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
+    if status.code() == Some(i32::from(REFUSED)) {
+        return Err(AdmitError::DoesNotCompile(complaint));
+    }
+    if status.code().is_none() {
+        // By a signal: CPU time, memory (which aborts) or a fault of the compiler.
+        tracing::warn!(%status, complaint, "the compiler was stopped by its limits");
+        return Err(AdmitError::TooCostly { cpu_seconds });
+    }
+    tracing::error!(%status, complaint, "the compiler does not run");
+    Err(SandboxError::ForeignCompiler.into())
 }
 
 /// Reads to the end, or to the bound: then the pipe closes and a writer with more to say fails.

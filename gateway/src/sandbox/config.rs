@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::limits::Limits;
+use crate::domain::{PluginLimit, PluginLimits};
 
 /// Settings of the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,10 @@ pub struct Config {
     pub memo_bytes: u64,
     /// Bytes of an upload; 4 MiB.
     pub upload_bytes: usize,
+    /// What the plugins of an organization, and of each application, may use unless an administrator says otherwise of
+    /// it: `module_bytes`, `plugins`, `versions`, `compile_seconds`, `call_ms`, `memory_bytes`, `output_bytes`,
+    /// `log_bytes`, `cpu_percent`. What is not said is as much as the gateway allows anybody, by its other settings.
+    pub usual: PluginLimits,
     /// What compiles.
     pub compiler: Compiler,
     /// Bounds of a compilation.
@@ -69,6 +74,7 @@ impl Default for Config {
             loaded_plugins: 1_000,
             memo_bytes: 64 << 20,
             upload_bytes: 4 << 20,
+            usual: PluginLimits::default(),
             compiler: Compiler::SelfExe,
             compile: CompileLimits::default(),
             limits: Limits::default(),
@@ -91,6 +97,39 @@ impl Config {
         self.cpu_percent_per_application
             .or(quarter.and_then(NonZeroU32::new))
             .unwrap_or(NonZeroU32::MAX)
+    }
+
+    /// What nobody may have more of. Counts of plugins are not the sandbox's.
+    pub(super) fn most(&self) -> PluginLimits {
+        let Limits {
+            memory_bytes,
+            call_ticks,
+            output_bytes,
+            log_bytes,
+            ..
+        } = self.limits;
+        PluginLimits::from_iter([
+            (PluginLimit::ModuleBytes, self.upload_bytes as u64),
+            (PluginLimit::CompileSeconds, self.compile.cpu_seconds),
+            (PluginLimit::CallMs, call_ticks.into()),
+            (PluginLimit::MemoryBytes, memory_bytes as u64),
+            (PluginLimit::OutputBytes, output_bytes as u64),
+            (PluginLimit::LogBytes, log_bytes as u64),
+            (PluginLimit::CpuPercent, self.most_cpu_percent()),
+        ])
+    }
+
+    /// All cores, or what everybody has if that is more.
+    fn most_cpu_percent(&self) -> u64 {
+        let usual = self.cpu_percent_per_application().get();
+        (cores() as u64 * 100).max(usual.into())
+    }
+
+    /// What everybody has of whom nothing else is said.
+    pub(super) fn usual(&self) -> PluginLimits {
+        let percent = self.cpu_percent_per_application().get();
+        let share = [(PluginLimit::CpuPercent, percent.into())];
+        self.usual.or(&share.into_iter().collect())
     }
 
     pub(super) fn max_wait(&self) -> Duration {

@@ -62,6 +62,8 @@ struct Tenant<W> {
     /// Nanoseconds that a run of its is taken to cost: a moving average of a quarter.
     usual: i64,
     used: Used,
+    /// Its own share; none: the usual one.
+    share: Option<Share>,
     running: usize,
     queue: VecDeque<(Ticket, W)>,
     place: Place,
@@ -114,16 +116,19 @@ impl<W> Fair<W> {
         }
     }
 
-    /// A run of this application wants to start; `waiter` is handed back when it may.
+    /// A run of this application wants to start, which has this share from now on, or the usual one; `waiter` is handed back when it may.
     pub(super) fn enter(
         &mut self,
         name: &Arc<str>,
+        share: Option<Share>,
         now: Duration,
         waiter: impl FnOnce() -> W,
     ) -> Entry<W> {
         self.forget_idle(now);
-        let (bounds, share) = (self.bounds, self.share_of(name));
+        let bounds = self.bounds;
         let tenant = self.tenants.entry(name.clone()).or_default();
+        tenant.share = share;
+        let share = share.unwrap_or(bounds.share);
         let may_run = tenant.queue.is_empty()
             && tenant.running < bounds.running_per_tenant
             && tenant.used.wait(now).is_none();
@@ -204,9 +209,16 @@ impl<W> Fair<W> {
         self.dispatch(now)
     }
 
-    /// What an application may use: the one place that knows. At present it is the same for all.
-    fn share_of(&self, _tenant: &str) -> Share {
-        self.bounds.share
+    #[cfg(test)]
+    pub(super) fn has_used(&self, tenant: &str) -> bool {
+        let tenant = self.tenants.get(tenant);
+        tenant.is_some_and(|tenant| tenant.usual > 0)
+    }
+
+    /// What an application may use: what its last run said, else what everybody may.
+    fn share_of(&self, tenant: &str) -> Share {
+        let own = self.tenants.get(tenant).and_then(|tenant| tenant.share);
+        own.unwrap_or(self.bounds.share)
     }
 
     /// Back into the ring, from where it may go to rest once more.
@@ -319,6 +331,7 @@ impl<W> Default for Tenant<W> {
             credit: 0,
             usual: 0,
             used: Used::default(),
+            share: None,
             running: 0,
             queue: VecDeque::new(),
             place: Place::Aside,

@@ -8,7 +8,7 @@ use wasmparser::{Parser, Payload};
 
 use super::admit::{self, World};
 use super::structure::{self, Shape, StructureError};
-use super::{AdmitError, Manifest, Sandbox, SandboxError};
+use super::{AdmitError, Manifest, Sandbox, SandboxError, UPLOADS};
 use crate::domain::Digest;
 
 /// Bytes of a page of linear memory, unless it says otherwise. Specified by WebAssembly.
@@ -104,13 +104,13 @@ impl Sandbox {
             .await
             .map_err(SandboxError::Stopped)?;
         let started = Instant::now();
-        let pool = &self.chains.pool;
+        let (pool, limits) = (&self.chains.pool, self.usual_limits());
         let (mut code, mut taken_in) = (None, None);
-        let described = match pool.take(upload).await {
+        let described = match pool.take(upload, &limits).await {
             Ok(plugin) => {
                 taken_in = Some(started.elapsed());
                 code = Some(pool.code_size(version).await?);
-                let described = self.describe(plugin).await;
+                let described = self.describe(&UPLOADS.into(), &limits, plugin).await;
                 pool.discard(version).await?;
                 described
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{PluginLimit, PluginLimits};
+
 /// The bounds of one plugin call, one chain and their results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,6 +62,26 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, as far as what a tenant may use is not less.
+    pub(super) fn narrowed(&self, tenant: &PluginLimits) -> Self {
+        let bytes = |limit, most: usize| match tenant.get(limit) {
+            Some(figure) => usize::try_from(figure).unwrap_or(most).min(most),
+            None => most,
+        };
+        let call = tenant.get(PluginLimit::CallMs).map(u32::try_from);
+        let call_ticks = match call {
+            Some(Ok(ticks)) => ticks.min(self.call_ticks),
+            Some(Err(_)) | None => self.call_ticks,
+        };
+        Self {
+            call_ticks,
+            memory_bytes: bytes(PluginLimit::MemoryBytes, self.memory_bytes),
+            output_bytes: bytes(PluginLimit::OutputBytes, self.output_bytes),
+            log_bytes: bytes(PluginLimit::LogBytes, self.log_bytes),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn wall(&self) -> Duration {
         Duration::from_millis(self.wall_ms)
     }

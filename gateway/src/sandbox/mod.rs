@@ -38,6 +38,7 @@ mod turns;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use crate::domain::{Digest, OnFailure};
+pub use crate::domain::{Digest, OnFailure, PluginLimit, PluginLimits};
 pub use cache::ArtifactDigests;
 pub use compile::{COMPILE_SUBCOMMAND, compile_child_main};
 pub use config::{CompileLimits, Compiler, Config, MemoryMode};
@@ -73,7 +74,7 @@ use run::{Failure, Runner};
 use share::Share;
 use turns::Turns;
 
-/// The name under which plugins that are taken in wait for their turn, as if they were one application's.
+/// The name under which plugins that are taken in for nobody in particular wait for their turn.
 const UPLOADS: &str = "uploads";
 
 /// The sandbox of one gateway. Must be made and used within a tokio runtime.
@@ -81,6 +82,8 @@ const UPLOADS: &str = "uploads";
 pub struct Sandbox {
     chains: Chains,
     memo: Memo,
+    usual: PluginLimits,
+    most: PluginLimits,
 }
 
 /// A plugin that was taken in.
@@ -142,8 +145,10 @@ pub enum AdmitError {
     Contract(#[source] Box<dyn Error + Send + Sync>),
     #[error("the plugin does not compile: {0}")]
     DoesNotCompile(String),
-    #[error("compiling the plugin takes more time or memory than allowed")]
-    TooCostly,
+    #[error(
+        "compiling the plugin takes more than {cpu_seconds} s of CPU, or more memory than allowed"
+    )]
+    TooCostly { cpu_seconds: u64 },
     #[error("the plugin can not describe itself: {0}")]
     Describe(String),
     #[error("the plugin's {field} {problem}")]
@@ -177,21 +182,40 @@ impl Sandbox {
             },
         };
         let memo = Memo::new(config.memo_bytes);
+        let most = config.most();
+        let usual = config.usual().within(&most);
         let chains = Chains {
             pool: Pool::new(engine.clone(), cache, &config)?,
             turns: Turns::new(bounds, config.max_wait()),
             runner: Arc::new(Runner::new(engine, config.limits)?),
             aside: Aside::start()?,
         };
-        Ok(Self { chains, memo })
+        Ok(Self {
+            chains,
+            memo,
+            usual,
+            most,
+        })
     }
 
     /// Takes a plugin in: checks it, compiles it, asks what it is, keeps it. Once this has answered the version is
     /// on disk, until it is forgotten, and may be referenced.
     pub async fn admit(&self, upload: Bytes) -> Result<Admitted, AdmitError> {
+        let nothing = PluginLimits::default();
+        self.admit_for(&UPLOADS.into(), &nothing, upload).await
+    }
+
+    /// As [`admit`](Self::admit), at the cost of this tenant and within what it may use.
+    pub async fn admit_for(
+        &self,
+        tenant: &Arc<str>,
+        limits: &PluginLimits,
+        upload: Bytes,
+    ) -> Result<Admitted, AdmitError> {
+        let limits = self.in_force(limits);
         let (digest, size) = (Digest::of(&upload), upload.len() as u64);
-        let loaded = self.chains.pool.take(upload.clone()).await?;
-        match self.describe(loaded.clone()).await {
+        let loaded = self.chains.pool.take(upload.clone(), &limits).await?;
+        match self.describe(tenant, &limits, loaded.clone()).await {
             Ok(manifest) => {
                 self.chains.pool.keep(upload, loaded).await?;
                 Ok(Admitted {
@@ -207,17 +231,20 @@ impl Sandbox {
         }
     }
 
-    async fn describe(&self, plugin: Arc<Loaded>) -> Result<Manifest, AdmitError> {
-        let turn = self
-            .chains
-            .turns
-            .take(&Arc::from(UPLOADS))
-            .await
-            .ok_or(SandboxError::Busy)?;
-        let runner = self.chains.runner.clone();
+    async fn describe(
+        &self,
+        tenant: &Arc<str>,
+        limits: &PluginLimits,
+        plugin: Arc<Loaded>,
+    ) -> Result<Manifest, AdmitError> {
+        let turns = &self.chains.turns;
+        let turn = turns.take(tenant, Share::of(limits)).await;
+        let mut turn = turn.ok_or(SandboxError::Busy)?;
+        let (runner, limits) = (self.chains.runner.clone(), limits.clone());
         let described = self.chains.aside.run(async move {
-            let _turn = turn;
-            runner.describe(&plugin).await
+            let called = runner.describe(&plugin, &limits).await;
+            turn.used += called.busy;
+            called.answer
         });
         match described.await.map_err(SandboxError::Stopped)? {
             Ok(said) => manifest::judge(said),
@@ -228,20 +255,23 @@ impl Sandbox {
 
     /// Runs a chain over an event, or answers with what it came to before. Fails by its outcome alone.
     pub async fn run_chain(&self, run: ChainRun) -> ChainResult {
-        self.run_chain_noting(run, |_| {}).await
+        let nothing = PluginLimits::default();
+        self.run_chain_noting(run, &nothing, |_| {}).await
     }
 
-    /// As [`run_chain`](Self::run_chain); `note` sees the result if plugins were called for it, and does not see one
+    /// As [`run_chain`](Self::run_chain), within what the tenant may use; whoever changes that gives another
+    /// [`MemoKey`]. `note` sees the result if plugins were called for it, and does not see one
     /// that was kept.
     pub async fn run_chain_noting(
         &self,
         run: ChainRun,
+        limits: &PluginLimits,
         note: impl FnOnce(&ChainResult) + Send,
     ) -> ChainResult {
         let key = run.memo_key.clone();
         // Boxed: 5 KiB, and whatever it is passed through would hold it twice.
         let running = Box::pin(async {
-            let ran = self.chains.run(run).await;
+            let ran = self.chains.run(run, &self.in_force(limits)).await;
             note(&ran.result);
             ran
         });
@@ -276,9 +306,23 @@ impl Sandbox {
         self.chains.pool.forget(version).await
     }
 
-    /// Bytes that an upload may have.
-    pub fn upload_limit(&self) -> usize {
-        self.chains.pool.upload_limit()
+    /// What tenants may use of whom nothing else is said.
+    pub fn usual_limits(&self) -> PluginLimits {
+        self.usual.clone()
+    }
+
+    /// What no tenant may use more of, by the sandbox's settings.
+    pub fn most_limits(&self) -> &PluginLimits {
+        &self.most
+    }
+
+    /// Most tenants have none of their own.
+    fn in_force<'a>(&'a self, tenant: &PluginLimits) -> Cow<'a, PluginLimits> {
+        if tenant.is_empty() {
+            Cow::Borrowed(&self.usual)
+        } else {
+            Cow::Owned(tenant.or(&self.usual).within(&self.most))
+        }
     }
 
     /// Plugins that a chain may have.

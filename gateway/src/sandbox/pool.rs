@@ -16,7 +16,7 @@ use super::config::Config;
 use super::host::{self, PluginPre};
 use super::meter::Guest;
 use super::{AdmitError, SandboxError, javascript};
-use crate::domain::Digest;
+use crate::domain::{Digest, PluginLimit, PluginLimits};
 
 /// A plugin version in memory, typechecked against the contract.
 pub(super) struct Loaded {
@@ -56,13 +56,19 @@ impl Pool {
     }
 
     /// Checks and compiles an upload and keeps the machine code, but not yet the upload.
-    pub(super) async fn take(&self, upload: Bytes) -> Result<Arc<Loaded>, AdmitError> {
+    pub(super) async fn take(
+        &self,
+        upload: Bytes,
+        tenant: &PluginLimits,
+    ) -> Result<Arc<Loaded>, AdmitError> {
         let version = Digest::of(&upload);
-        let component = self.check(upload).await?;
+        let bytes = tenant.get(PluginLimit::ModuleBytes).map(usize::try_from);
+        let component = self.check(upload, bytes.and_then(Result::ok)).await?;
         if let Some(component) = self.cache.load(&self.engine, version).await? {
             return self.link(&component);
         }
-        let component = self.compile(version, component).await?;
+        let seconds = tenant.get(PluginLimit::CompileSeconds);
+        let component = self.compile(version, component, seconds).await?;
         self.link(&component)
     }
 
@@ -127,8 +133,11 @@ impl Pool {
             None => {
                 tracing::info!(%version, "compiling a plugin version again");
                 let upload = self.upload(version).await?;
-                let component = self.check(upload).await.map_err(SandboxError::refused)?;
-                self.compile(version, component)
+                let component = self
+                    .check(upload, None)
+                    .await
+                    .map_err(SandboxError::refused)?;
+                self.compile(version, component, None)
                     .await
                     .map_err(SandboxError::refused)?
             }
@@ -137,15 +146,20 @@ impl Pool {
     }
 
     /// The component that an upload is or holds, with a shape that compiles in bounded time.
-    async fn check(&self, upload: Bytes) -> Result<Bytes, AdmitError> {
-        let limit = self.upload_bytes;
+    async fn check(&self, upload: Bytes, most: Option<usize>) -> Result<Bytes, AdmitError> {
+        let limit = self.upload_bytes.min(most.unwrap_or(usize::MAX));
         tokio::task::spawn_blocking(move || admit::component_of(&upload, limit))
             .await
             .unwrap_or_else(|panic| Err(AdmitError::Malformed(Box::new(panic))))
     }
 
-    async fn compile(&self, version: Digest, component: Bytes) -> Result<Component, AdmitError> {
-        let code = self.compiles.compile(component).await?;
+    async fn compile(
+        &self,
+        version: Digest,
+        component: Bytes,
+        most_seconds: Option<u64>,
+    ) -> Result<Component, AdmitError> {
+        let code = self.compiles.compile(component, most_seconds).await?;
         self.cache.store(version, code).await?;
         let loaded = self.cache.load(&self.engine, version).await?;
         // It was written a moment ago: only a compiler of another build writes what does not load.

@@ -16,6 +16,7 @@ use super::meter::{Guest, Overrun};
 use super::pool::Loaded;
 use super::result::Event;
 use super::ticker::Ticker;
+use crate::domain::PluginLimits;
 
 /// Runs guests under one engine and set of limits.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Runner {
 pub(super) struct Budget {
     ticks: u32,
     wall: Instant,
+    /// Those of each call.
+    limits: Limits,
 }
 
 /// How a call went.
@@ -90,11 +93,13 @@ impl Runner {
         &self.limits
     }
 
-    /// The time that one chain gets from now on.
-    pub(super) fn budget(&self) -> Budget {
+    /// What one chain of a tenant with these limits gets from now on.
+    pub(super) fn budget(&self, tenant: &PluginLimits) -> Budget {
+        let limits = self.limits.narrowed(tenant);
         Budget {
-            ticks: self.limits.chain_ticks,
-            wall: Instant::now() + self.limits.wall(),
+            ticks: limits.chain_ticks,
+            wall: Instant::now() + limits.wall(),
+            limits,
         }
     }
 
@@ -136,7 +141,7 @@ impl Runner {
         .await;
         let called = self.finish(store, result, busy, budget);
         let answer = called.answer.and_then(|said| match said {
-            Ok(outcome) => self.check(outcome),
+            Ok(outcome) => self.check(outcome, budget.limits.output_bytes),
             Err(error) => Err(Failure::Plugin {
                 error: self.cut(error),
                 kind: FailureKind::Error,
@@ -151,8 +156,12 @@ impl Runner {
     }
 
     /// Asks a plugin what it is.
-    pub(super) async fn describe(&self, plugin: &Loaded) -> Result<Manifest, Failure> {
-        let mut budget = self.budget();
+    pub(super) async fn describe(
+        &self,
+        plugin: &Loaded,
+        tenant: &PluginLimits,
+    ) -> Called<Manifest> {
+        let mut budget = self.budget(tenant);
         let mut store = self.store(&budget);
         let _ticking = self.ticker.ticking();
         let (result, busy) = timed(async {
@@ -163,12 +172,13 @@ impl Runner {
                 .await
         })
         .await;
-        self.finish(store, result, busy, &mut budget).answer
+        self.finish(store, result, busy, &mut budget)
     }
 
     fn store(&self, budget: &Budget) -> Store<Guest> {
-        let ticks = budget.ticks.min(self.limits.call_ticks);
-        let mut store = Store::new(&self.engine, Guest::new(&self.limits, ticks, budget.wall));
+        let ticks = budget.ticks.min(budget.limits.call_ticks);
+        let guest = Guest::new(&budget.limits, ticks, budget.wall);
+        let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest);
         store.set_hostcall_fuel(self.limits.hostcall_bytes);
         store.set_epoch_deadline(1);
@@ -192,10 +202,10 @@ impl Runner {
         budget: &mut Budget,
     ) -> Called<T> {
         let dropping = Instant::now();
-        let given = budget.ticks.min(self.limits.call_ticks);
+        let given = budget.ticks.min(budget.limits.call_ticks);
         let guest = store.into_data();
         budget.ticks = budget.ticks.saturating_sub(given - guest.clock.ticks);
-        let answer = result.map_err(|error| self.judge(&error, &guest, given));
+        let answer = result.map_err(|error| self.judge(&error, &guest, (given, &budget.limits)));
         Called {
             answer,
             busy: busy + dropping.elapsed(),
@@ -204,14 +214,19 @@ impl Runner {
         }
     }
 
-    fn judge(&self, error: &wasmtime::Error, guest: &Guest, given: u32) -> Failure {
+    fn judge(
+        &self,
+        error: &wasmtime::Error,
+        guest: &Guest,
+        (given, limits): (u32, &Limits),
+    ) -> Failure {
         if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
             return Failure::NoSlot;
         }
         let (kind, error) = if let Some(over) = guest.clock.over {
             (FailureKind::Time, self.overran(over, given))
         } else if guest.memory.refused {
-            let limit = self.limits.memory_bytes;
+            let limit = limits.memory_bytes;
             (
                 FailureKind::Amount,
                 format!("the plugin needs more than {limit} bytes of memory"),
@@ -255,13 +270,12 @@ impl Runner {
         }
     }
 
-    fn check(&self, outcome: Outcome) -> Result<Answer, Failure> {
+    fn check(&self, outcome: Outcome, limit: usize) -> Result<Answer, Failure> {
         Ok(match outcome {
             Outcome::Pass => Answer::Pass,
             Outcome::Drop(reason) => Answer::Drop(self.cut(reason)),
             Outcome::Reject(reason) => Answer::Reject(self.cut(reason)),
             Outcome::Deliver(request) => {
-                let limit = self.limits.output_bytes;
                 if request.payload.len() > limit {
                     return Err(Failure::Plugin {
                         error: format!("the plugin delivers more than {limit} bytes of payload"),

@@ -4,6 +4,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::domain::{PluginLimit, PluginLimits};
+
 /// Time that guests may hold threads, in percent of one core's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
@@ -21,6 +23,13 @@ pub(super) struct Used {
 const SAVED: Duration = Duration::from_secs(1);
 
 impl Share {
+    /// What a tenant was given, if anything was said of it.
+    pub(super) fn of(tenant: &PluginLimits) -> Option<Self> {
+        let percent = tenant.get(PluginLimit::CpuPercent)?;
+        let percent = u32::try_from(percent).unwrap_or(u32::MAX);
+        NonZeroU32::new(percent).map(|percent| Self { percent })
+    }
+
     /// How long it takes until this share has made so much.
     fn makes(self, used: Duration) -> Duration {
         used.saturating_mul(100) / self.percent.get()

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::fair::{Bounds, Entry, Fair, Grant, Ticket};
+use super::share::Share;
 
 /// The queue of all chains of this gateway.
 #[derive(Debug)]
@@ -70,10 +71,14 @@ impl Turns {
         })
     }
 
-    /// A turn for this application, or none within the longest wait. Cancel-safe.
-    pub(super) async fn take(self: &Arc<Self>, tenant: &Arc<str>) -> Option<Turn> {
+    /// A turn for this application, which has a share of its own or the usual one; or none within the longest wait. Cancel-safe.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        tenant: &Arc<str>,
+        share: Option<Share>,
+    ) -> Option<Turn> {
         let (sender, receiver) = oneshot::channel();
-        let entry = self.change(|fair, now| fair.enter(tenant, now, || sender));
+        let entry = self.change(|fair, now| fair.enter(tenant, share, now, || sender));
         let (ticket, granted) = match entry {
             Entry::Granted(grant) => return Some(self.turn(grant)),
             Entry::Full => return None,
@@ -129,6 +134,12 @@ impl Turns {
         self.queue.lock().alarm = None;
         let granted = self.change(|fair, now| fair.refill(now));
         self.wake(granted);
+    }
+
+    /// Whether this tenant is known for runs that took some time.
+    #[cfg(test)]
+    pub(super) fn has_used(&self, tenant: &str) -> bool {
+        self.queue.lock().fair.has_used(tenant)
     }
 
     fn turn(self: &Arc<Self>, grant: Grant) -> Turn {

@@ -21,8 +21,8 @@ use crate::delivery::{self, Config, Deliveries, DeliveryError, Parts};
 use crate::domain::{
     Application, ApplicationId, Attempt, Chain, ChainEntry, Clock, DeliveryKey, DeliveryOrder,
     DeliveryRow, DeliveryState, Digest, Endpoint, EndpointId, EndpointSecret, Message, MessageId,
-    OnFailure, Organization, OrganizationId, PauseState, PluginId, RetryPolicy, Sealed, Secret,
-    Seq, SystemClock, Timestamp, Uid, VersionPin,
+    OnFailure, Organization, OrganizationId, PauseState, PluginId, PluginLimits, RetryPolicy,
+    Sealed, Secret, Seq, SystemClock, Timestamp, Uid, VersionPin,
 };
 use crate::ingest::{self, Accepted, Ingest, IngestError, Submission};
 use crate::metrics::Metrics;
@@ -380,6 +380,7 @@ pub(crate) fn application(now: Timestamp) -> Application {
         uid: None,
         name: "tenant".to_owned(),
         throttle_rate: None,
+        plugin_limits: PluginLimits::default(),
         metadata: BTreeMap::new(),
         created_at: now,
         updated_at: now,

@@ -32,7 +32,7 @@ impl World {
     }
 
     fn enter(&mut self, who: usize) -> Vec<Grant> {
-        match self.fair.enter(&self.names[who].clone(), NOW, || ()) {
+        match self.fair.enter(&self.names[who].clone(), None, NOW, || ()) {
             Entry::Granted(grant) => vec![grant],
             Entry::Queued(_, granted) => granted.into_iter().map(|(_, grant)| grant).collect(),
             Entry::Full => panic!("full"),
@@ -100,12 +100,12 @@ fn waiting_is_bounded_per_application_and_in_all() {
     assert_eq!(running.len(), 1);
     assert!(world.enter(0).is_empty() && world.enter(0).is_empty());
     assert!(matches!(
-        world.fair.enter(&"a".into(), NOW, || ()),
+        world.fair.enter(&"a".into(), None, NOW, || ()),
         Entry::Full
     ));
     assert!(world.enter(1).is_empty());
     assert!(matches!(
-        world.fair.enter(&"b".into(), NOW, || ()),
+        world.fair.enter(&"b".into(), None, NOW, || ()),
         Entry::Full
     ));
 }
@@ -118,13 +118,13 @@ fn who_gives_up_is_not_called() {
     };
     let mut fair = Fair::new(bounds);
     let a: Arc<str> = "a".into();
-    let Entry::Granted(first) = fair.enter(&a, NOW, || 1) else {
+    let Entry::Granted(first) = fair.enter(&a, None, NOW, || 1) else {
         panic!()
     };
-    let Entry::Queued(second, _) = fair.enter(&a, NOW, || 2) else {
+    let Entry::Queued(second, _) = fair.enter(&a, None, NOW, || 2) else {
         panic!()
     };
-    let Entry::Queued(..) = fair.enter(&a, NOW, || 3) else {
+    let Entry::Queued(..) = fair.enter(&a, None, NOW, || 3) else {
         panic!()
     };
     fair.cancel(&a, second);

@@ -196,3 +196,25 @@ fn flipped(code: &[u8]) -> Vec<u8> {
     code[middle] ^= 1;
     code
 }
+
+#[tokio::test]
+async fn asking_an_upload_what_it_is_is_charged_to_its_tenant_alone() {
+    let room = Room::new(config()).await;
+    let limits = [(PluginLimit::CpuPercent, 1)].into_iter().collect();
+    let (tenant, turns) = (Arc::from("app_7"), &room.sandbox.chains.turns);
+    assert!(!turns.has_used(&tenant));
+    let admitted = room.sandbox.admit_for(&tenant, &limits, hostile()).await;
+    assert_eq!(admitted.unwrap().digest, room.version);
+    assert!(turns.has_used(&tenant) && !turns.has_used("app_8"));
+}
+
+#[tokio::test]
+async fn what_a_tenant_may_upload_is_its_own_affair() {
+    let room = Room::new(config()).await;
+    let limits = [(PluginLimit::ModuleBytes, 100)].into_iter().collect();
+    let refused = room
+        .sandbox
+        .admit_for(&"app_7".into(), &limits, hostile())
+        .await;
+    assert!(matches!(refused, Err(AdmitError::TooLarge { limit: 100 })));
+}

@@ -18,6 +18,8 @@ struct Load {
 struct Machine {
     fair: Fair<()>,
     loads: Vec<Load>,
+    /// The first has this share of its own.
+    first: Option<Share>,
     names: Vec<Arc<str>>,
     now: Duration,
     /// What runs, by its end, with a number to tell two apart.
@@ -31,7 +33,12 @@ struct Machine {
 
 impl Machine {
     fn new(bounds: Bounds, loads: &[Load]) -> Self {
+        Self::with_first(None, bounds, loads)
+    }
+
+    fn with_first(first: Option<Share>, bounds: Bounds, loads: &[Load]) -> Self {
         let mut machine = Self {
+            first,
             fair: Fair::new(bounds),
             loads: loads.to_vec(),
             names: (0..loads.len()).map(|n| n.to_string().into()).collect(),
@@ -50,7 +57,8 @@ impl Machine {
 
     fn enter(&mut self, who: usize) {
         let name = self.names[who].clone();
-        match self.fair.enter(&name, self.now, || ()) {
+        let share = self.first.filter(|_| who == 0);
+        match self.fair.enter(&name, share, self.now, || ()) {
             Entry::Granted(grant) => self.begin([grant]),
             Entry::Queued(_, granted) => self.begin(granted.into_iter().map(|(_, grant)| grant)),
             Entry::Full => panic!("full"),
@@ -151,13 +159,32 @@ fn who_loops_has_its_share_and_runs_alone() {
 }
 
 #[test]
+fn a_tenth_of_the_share_is_a_tenth_of_the_time_and_nothing_is_lost() {
+    let first = Share {
+        percent: NonZeroU32::new(10).unwrap(),
+    };
+    let mut machine = Machine::with_first(Some(first), usual(100), &[LOOPING, LOOPING]);
+    machine.run(ms(2_000));
+    let before = machine.used.clone();
+    machine.run(ms(102_000));
+    let used = |who: usize| (machine.used[who] - before[who]).as_secs_f64();
+    let part = used(0) / used(1);
+    assert!((0.09..0.11).contains(&part), "{part}");
+    assert!((95.0..105.0).contains(&used(1)), "{}", used(1));
+    // What waits is run in the end, however little there is.
+    machine.closing = true;
+    machine.run(ms(3_600_000));
+    assert_eq!((machine.fair.running, machine.fair.waiting), (0, 0));
+}
+
+#[test]
 fn a_neighbour_never_waits_beside_those_who_rest() {
     let mut machine = Machine::new(usual(50), &[LOOPING, LOOPING]);
     let neighbour: Arc<str> = "2".into();
     machine.run(ms(2_000));
     for _ in 0..10_000 {
         machine.run(machine.now + ms(1));
-        let Entry::Granted(grant) = machine.fair.enter(&neighbour, machine.now, || ()) else {
+        let Entry::Granted(grant) = machine.fair.enter(&neighbour, None, machine.now, || ()) else {
             panic!("at {:?}", machine.now);
         };
         let used = Duration::from_micros(15);
@@ -169,12 +196,12 @@ fn a_neighbour_never_waits_beside_those_who_rest() {
 fn one_long_run_is_paid_back_before_the_next() {
     let mut fair = Fair::new(usual(1));
     let a: Arc<str> = "a".into();
-    let Entry::Granted(run) = fair.enter(&a, ms(0), || ()) else {
+    let Entry::Granted(run) = fair.enter(&a, None, ms(0), || ()) else {
         panic!()
     };
     // Ten seconds' worth, of which one was there.
     fair.leave(run, ms(100), ms(100));
-    let waits = fair.enter(&a, ms(9_000), || ());
+    let waits = fair.enter(&a, None, ms(9_000), || ());
     assert!(matches!(waits, Entry::Queued(..)));
     let Some(at) = fair.next_refill() else {
         panic!()
@@ -197,7 +224,7 @@ fn nothing_is_due_once_those_who_rest_have_given_up() {
     let name = machine.names[0].clone();
     let mut tickets = Vec::new();
     for _ in 0..3 {
-        match machine.fair.enter(&name, machine.now, || ()) {
+        match machine.fair.enter(&name, None, machine.now, || ()) {
             Entry::Queued(ticket, _) => tickets.push(ticket),
             other => panic!("{other:?}"),
         }
@@ -218,7 +245,7 @@ fn those_who_have_all_of_their_share_again_are_forgotten() {
     for n in 0..100_000 {
         // A thousand a second, each of which is whole again after a second.
         let (name, now) = (Arc::from(n.to_string()), ms(n));
-        let Entry::Granted(run) = fair.enter(&name, now, || ()) else {
+        let Entry::Granted(run) = fair.enter(&name, None, now, || ()) else {
             panic!()
         };
         fair.leave(run, ms(500), now);
