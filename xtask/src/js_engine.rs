@@ -2,8 +2,8 @@
 //! or with `--check` compares what it built with that asset. It needs a clang that targets WebAssembly, for QuickJS is
 //! written in C; nobody else does.
 //!
-//! The same sources and compilers make the same bytes in every directory. Another clang or rustc makes others, so the
-//! asset says what built it.
+//! Paths are kept out of what is built, so that the directory should not matter. Another clang or rustc makes other
+//! bytes, so the asset says what built it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -136,7 +136,7 @@ async fn a_script_may_do_all_that_a_plugin_may() {
             "outcome": "error",
             "reason": "transform must return pass(), deliver(request), drop(reason) or reject(reason)",
         })),
-        ("throws", json!({"outcome": "error", "reason": "RangeError: too far (line 10, column 38)"})),
+        ("throws", json!({"outcome": "error", "reason": "RangeError: too far (line 10, column 39)"})),
         ("time", json!({"outcome": "deliver", "payload": [0, true, null, ["c"]]})),
     ]
     .into_iter()
