@@ -125,7 +125,10 @@ async fn a_plugin_that_traps_over_and_over_is_suspended_at_its_endpoint_until_it
         gateway.restart().await;
         tenant = tenant.with_client(gateway.client().await);
     }
-    assert_eq!(suspended(&tenant, &trapping).await, [shown.clone()]);
+    assert_eq!(
+        suspended(&tenant, &trapping).await,
+        std::slice::from_ref(&shown)
+    );
     assert_eq!(suspended(&tenant, &working).await, [] as [Value; 0]);
     let got = receiver.wait_for(5).await;
     assert!(got.iter().all(|one| one.path == "/working"));

@@ -239,9 +239,11 @@ impl Sandbox {
     ) -> Result<Manifest, AdmitError> {
         let turns = &self.chains.turns;
         let turn = turns.take(tenant, Share::of(limits)).await;
-        let mut turn = turn.ok_or(SandboxError::Busy)?;
+        let turn = turn.ok_or(SandboxError::Busy)?;
         let (runner, limits) = (self.chains.runner.clone(), limits.clone());
         let described = self.chains.aside.run(async move {
+            // The whole of it: named by its field alone, only a copy of that would come along.
+            let mut turn = turn;
             let called = runner.describe(&plugin, &limits).await;
             turn.used += called.busy;
             called.answer
