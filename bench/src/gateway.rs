@@ -139,6 +139,8 @@ async fn serve(
         .arg("--data-dir")
         .arg(data_dir(folder))
         .args(arguments)
+        // A neighbour whose plugin loops is to go on looping.
+        .env("HOOKMILL_DELIVERY__SUSPEND_PLUGIN_AFTER", "0")
         .stdout(Stdio::piped())
         .stderr(log)
         .kill_on_drop(true)
