@@ -40,10 +40,6 @@ impl Resource for Artifact {
     fn record_parent(&self) -> String {
         self.engine.clone()
     }
-
-    fn record_uid(&self) -> Option<String> {
-        None
-    }
 }
 
 impl StoredDigests {

@@ -64,6 +64,32 @@ impl Desk {
             .unwrap();
         output.into()
     }
+
+    /// Carries out a document's commands, whose programs are `hookmill` and those in `path`.
+    async fn walk(
+        &self,
+        commands: &str,
+        path: &str,
+        tenant: &Tenant,
+        gateway: &Gateway,
+        endpoint: &str,
+    ) -> Ended {
+        let programs = self.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        symlink(hookmill_bin(), programs.join("hookmill")).unwrap();
+        let script = format!("PATH={}:{path}\n{commands}", programs.display());
+        let output = newcomers_shell(&script)
+            .current_dir(self.path())
+            .env("HOOKMILL_URL", gateway.url())
+            .env("HOOKMILL_TOKEN", gateway.token(gateway.org()).await)
+            .env("APP", &tenant.app)
+            .env("ENDPOINT", endpoint)
+            .env("CARGO_NET_OFFLINE", "true")
+            .output()
+            .await
+            .unwrap();
+        Ended::from(output).well()
+    }
 }
 
 /// How a command ended.
@@ -147,26 +173,10 @@ async fn the_documents_way_from_nothing_to_a_delivery_works() {
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().await;
     let endpoint = tenant.endpoint(&receiver.url()).await;
-    // The documents say `hookmill`, and the author has it in his path.
-    let programs = desk.path().join("bin");
-    std::fs::create_dir(&programs).unwrap();
-    symlink(hookmill_bin(), programs.join("hookmill")).unwrap();
-    let script = format!(
-        "PATH={}:$PATH\n{}",
-        programs.display(),
-        script_of("docs/plugins.md", "From nothing to a delivery")
-    );
-    let output = newcomers_shell(&script)
-        .current_dir(desk.path())
-        .env("HOOKMILL_URL", gateway.url())
-        .env("HOOKMILL_TOKEN", gateway.token(gateway.org()).await)
-        .env("APP", &tenant.app)
-        .env("ENDPOINT", &endpoint)
-        .env("CARGO_NET_OFFLINE", "true")
-        .output()
-        .await
-        .unwrap();
-    let ended = Ended::from(output).well();
+    let walk = script_of("docs/plugins.md", "From nothing to a delivery");
+    let ended = desk
+        .walk(&walk, "$PATH", &tenant, &gateway, &endpoint)
+        .await;
 
     let wasm = desk
         .path()

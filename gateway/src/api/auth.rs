@@ -56,10 +56,6 @@ impl Resource for DeniedToken {
     fn record_parent(&self) -> String {
         self.of.clone()
     }
-
-    fn record_uid(&self) -> Option<String> {
-        None
-    }
 }
 
 impl FromRequestParts<Shared> for Caller {

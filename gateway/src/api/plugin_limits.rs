@@ -95,8 +95,7 @@ pub(crate) async fn own(
     OfOrganization { org, .. }: OfOrganization,
 ) -> Result<axum::Json<LimitsOut>, ApiError> {
     let own = of_organization(&state, org).await?;
-    let wider = PluginLimits::default();
-    Ok(axum::Json(LimitsOut::of(&state, &own, &wider)))
+    Ok(organizations(&state, &own))
 }
 
 /// `GET /app/{app_id}/plugin-limits`
@@ -114,8 +113,7 @@ pub(crate) async fn get(
     path: PathNames,
 ) -> Result<axum::Json<LimitsOut>, ApiError> {
     let own = of_organization(&state, organization::id(&path)?).await?;
-    let wider = PluginLimits::default();
-    Ok(axum::Json(LimitsOut::of(&state, &own, &wider)))
+    Ok(organizations(&state, &own))
 }
 
 /// `PATCH /admin/organization/{org_id}/plugin-limits`: one that has not sent a request yet may be given its limits
@@ -134,12 +132,7 @@ pub(crate) async fn patch(
         Ok(())
     };
     let org = state.edit(known, None, edit).await?;
-    let wider = PluginLimits::default();
-    Ok(axum::Json(LimitsOut::of(
-        &state,
-        &org.plugin_limits,
-        &wider,
-    )))
+    Ok(organizations(&state, &org.plugin_limits))
 }
 
 /// `GET /admin/organization/{org_id}/app/{app_id}/plugin-limits`
@@ -168,6 +161,11 @@ pub(crate) async fn patch_application(
     };
     let app = state.edit(app, None, edit).await?;
     of_application(&state, &app).await
+}
+
+/// Those of an organization, which has nothing wider but the gateway.
+fn organizations(state: &ApiState, own: &PluginLimits) -> axum::Json<LimitsOut> {
+    axum::Json(LimitsOut::of(state, own, &PluginLimits::default()))
 }
 
 async fn of_application(

@@ -380,15 +380,12 @@ impl ChainView {
 
     /// Puts an endpoint's transformation at the end.
     fn end_with(&mut self, transformation: &Transformation, endpoint: &Stored<Endpoint>) {
-        let Some(code) = transformation.active_code() else {
+        let (Some(code), None) = (transformation.active_code(), &self.plan.halt) else {
             return;
         };
         // Its code sees the endpoint's URL.
         let revisions = (transformation.revision, endpoint.revision);
         self.plan.variant += &format!("/js{}@{}", revisions.0, revisions.1);
-        if self.plan.halt.is_some() {
-            return;
-        }
         let script = Script {
             code,
             variables: transformation.variables.as_ref(),

@@ -41,7 +41,7 @@ pub enum Kind {
     Artifact = 9,
     /// Failed deliveries that are made due again.
     RecoverTask = 10,
-    /// What is suspended in a chain. (11 to 13 are left free.)
+    /// What is suspended in a chain. (11 to 13 and 15 name nothing.)
     Suspension = 14,
     /// The JavaScript of an endpoint.
     Transformation = 16,
@@ -169,8 +169,10 @@ pub trait Resource: Serialize + DeserializeOwned + Send + Sync {
     fn record_id(&self) -> String;
     /// Whose it is.
     fn record_parent(&self) -> String;
-    /// Its uid: a second name, unique within the parent.
-    fn record_uid(&self) -> Option<String>;
+    /// Its uid: a second name, unique within the parent. Most have none.
+    fn record_uid(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A resource with what the store knows about it.
@@ -286,10 +288,6 @@ impl Resource for Organization {
 
     fn record_parent(&self) -> String {
         String::new()
-    }
-
-    fn record_uid(&self) -> Option<String> {
-        None
     }
 }
 
@@ -415,10 +413,6 @@ impl Resource for Transformation {
     fn record_parent(&self) -> String {
         self.app.to_string()
     }
-
-    fn record_uid(&self) -> Option<String> {
-        None
-    }
 }
 
 /// A chain with its owner; the owner's identifier is the chain's.
@@ -461,10 +455,6 @@ impl Resource for ChainRecord {
     fn record_parent(&self) -> String {
         self.app.to_string()
     }
-
-    fn record_uid(&self) -> Option<String> {
-        None
-    }
 }
 
 /// What is suspended in a chain, that of an earlier revision included until the next is suspended; the owner's
@@ -489,9 +479,5 @@ impl Resource for SuspensionRecord {
 
     fn record_parent(&self) -> String {
         self.app.to_string()
-    }
-
-    fn record_uid(&self) -> Option<String> {
-        None
     }
 }

@@ -1,12 +1,9 @@
 //! Plugins in JavaScript: made without any compiler, and then plugins like all others.
 
-use std::os::unix::fs::symlink;
-
-use hookmill_tests::settings::{hookmill_bin, newcomers_shell};
 use hookmill_tests::{Gateway, Receiver, Tenant};
 use serde_json::json;
 
-use super::{Desk, Ended, script_of};
+use super::{Desk, script_of};
 
 #[tokio::test]
 async fn the_documents_way_from_nothing_to_a_delivery_works() {
@@ -15,25 +12,10 @@ async fn the_documents_way_from_nothing_to_a_delivery_works() {
     let tenant = Tenant::new(&gateway).await;
     let receiver = Receiver::start().await;
     let endpoint = tenant.endpoint(&receiver.url()).await;
-    let programs = desk.path().join("bin");
-    std::fs::create_dir(&programs).unwrap();
-    symlink(hookmill_bin(), programs.join("hookmill")).unwrap();
     // No cargo, no clang: neither is needed.
-    let script = format!(
-        "PATH={}:/usr/bin:/bin\n{}",
-        programs.display(),
-        script_of("docs/plugins.md", "A plugin in JavaScript")
-    );
-    let output = newcomers_shell(&script)
-        .current_dir(desk.path())
-        .env("HOOKMILL_URL", gateway.url())
-        .env("HOOKMILL_TOKEN", gateway.token(gateway.org()).await)
-        .env("APP", &tenant.app)
-        .env("ENDPOINT", &endpoint)
-        .output()
-        .await
-        .unwrap();
-    let ended = Ended::from(output).well();
+    let walk = script_of("docs/plugins.md", "A plugin in JavaScript");
+    let path = "/usr/bin:/bin";
+    let ended = desk.walk(&walk, path, &tenant, &gateway, &endpoint).await;
     for words in [
         "js-fields: a plugin in JavaScript\n",
         "target/plugin/js-fields.wasm\nsize ",
